@@ -775,14 +775,15 @@ VQ_API vq_status vq_tensor_check(const vq_tensor *t, const char *name, vq_report
 #ifdef VQ_WITH_DLPACK
 /* vq_tensor_from_dlpack, vq_tensor_to_dlpack -- views of one another, nothing is copied
 
-     DLPack's types  f32 f16 bf16 int8 uint8, and the float8, float6 and float4 of DLPack 1.1
-                     where its header has them
+     DLPack's types  f32 f16 bf16 int8 uint8, and the float8 of DLPack 1.1 where its header
+                     has them
+     device          the caller's word: a tensor here does not say whose memory it is in
      shape, strides  4 int64_t of the caller each, which `to` fills and points at
 
    Errors     BAD_ARG: TYPE (lanes, or a type the other side lacks), RANK above 4, LAYOUT
               other than strided, STRIDE of a packed type. */
 VQ_API vq_status vq_tensor_from_dlpack(const DLTensor *d, vq_tensor *out, vq_report *report_or_null);
-VQ_API vq_status vq_tensor_to_dlpack(const vq_tensor *t, int32_t device_id, int64_t *shape,
+VQ_API vq_status vq_tensor_to_dlpack(const vq_tensor *t, DLDevice device, int64_t *shape,
                                      int64_t *strides, DLTensor *out, vq_report *report_or_null);
 #endif
 
@@ -805,7 +806,8 @@ VQ_API vq_status vq_tensor_to_dlpack(const vq_tensor *t, int32_t device_id, int6
                    amax.rceil   s = 2^ceil(log2(a / M))
                    amax.trunc   s = 2^floor(log2(a / M))
                    amax.even    s = 2^(floor(log2(a rounded to the element's mantissa)) - emax)
-                   range.div    s = RN((max - min) / (2M + 1)), asymmetric
+                   range.div    s = RN((max - min) / N), asymmetric; N, which stands for M in
+                                the text, is 2M + 1, or M of unsigned codes
      code rules    x.div.s      RN(x / s)
                    x.inv.s      RN(x * RN(1 / s))
                    x.inv0.s     the same, with 1 / 0 = 0
@@ -895,141 +897,141 @@ typedef struct vq_key {
     uint32_t       reserved;
 } vq_key;
 
-/* Named keys. The first name is the ID in lower case; `also` holds other names for the same
-   key, first vLLM's own. A preset that follows an upstream formula follows it for finite input;
-   one without an upstream name is the sane choice.   X(ID, "also", "text") */
+/* Named keys. `also` holds other names for the same key, first vLLM's own. A preset that follows
+   an upstream formula follows it for finite input; one without an upstream name is the sane
+   choice.   X(ID, name, "also", "text") */
 #define VQ_KEYS(X) \
-    X(FP8_STATIC, "kFp8StaticTensorSym fp8_per_tensor_static", \
+    X(FP8_STATIC, fp8_static, "kFp8StaticTensorSym fp8_per_tensor_static", \
       "float8_e4m3fn/f32/-1x-1/static/max448/x.inv.s") \
-    X(FP8_TENSOR, "", \
+    X(FP8_TENSOR, fp8_tensor, "", \
       "float8_e4m3fn/f32/-1x-1/dyn/amax.div448/x.div.s/floor=scale:4.3596542e-6") \
-    X(FP8_TOKEN, "kFp8DynamicTokenSym fp8_per_token", \
+    X(FP8_TOKEN, fp8_token, "kFp8DynamicTokenSym fp8_per_token", \
       "float8_e4m3fn/f32/1x-1/dyn/amax.div448/x.div.s/floor=scale:4.3596542e-6") \
-    X(FP8_GROUP128, "vllm_triton_group128", \
+    X(FP8_GROUP128, fp8_group128, "vllm_triton_group128", \
       "float8_e4m3fn/f32/1x128/dyn/amax.inv448/x.div.s/floor=amax:1e-10") \
-    X(FP8_GROUP64, "vllm_triton_group64", \
+    X(FP8_GROUP64, fp8_group64, "vllm_triton_group64", \
       "float8_e4m3fn/f32/1x64/dyn/amax.inv448/x.div.s/floor=amax:1e-10") \
-    X(FP8_BLOCK128, "", \
+    X(FP8_BLOCK128, fp8_block128, "", \
       "float8_e4m3fn/f32/128x128/dyn/amax.div448/x.div.s/floor=scale:4.3596542e-6") \
-    X(FP8_CHANNEL, "", \
+    X(FP8_CHANNEL, fp8_channel, "", \
       "float8_e4m3fn/f32/-1x1/dyn/amax.div448/x.div.s/floor=scale:4.3596542e-6") \
-    X(MXFP8, "nvidia_mxfp8 vllm_cuda_mxfp8_experts", \
+    X(MXFP8, mxfp8, "nvidia_mxfp8 vllm_cuda_mxfp8_experts", \
       "float8_e4m3fn/float8_e8m0fnu/1x32/dyn/amax.rceil448/x.div.s") \
-    X(MXFP6_E3M2, "quark_mxfp6_e3m2", \
+    X(MXFP6_E3M2, mxfp6_e3m2, "quark_mxfp6_e3m2", \
       "float6_e3m2fn/float8_e8m0fnu/1x32/dyn/amax.even28/x.div.s") \
-    X(MXFP6_E2M3, "quark_mxfp6_e2m3", \
+    X(MXFP6_E2M3, mxfp6_e2m3, "quark_mxfp6_e2m3", \
       "float6_e2m3fn/float8_e8m0fnu/1x32/dyn/amax.even7.5/x.div.s") \
-    X(MXFP4, "kMxfp4Dynamic quark_mxfp4", \
+    X(MXFP4, mxfp4, "kMxfp4Dynamic quark_mxfp4", \
       "float4_e2m1fn/float8_e8m0fnu/1x32/dyn/amax.even6/x.div.s") \
-    X(NVFP4, "kNvfp4Dynamic kNvfp4Quant", \
+    X(NVFP4, nvfp4, "kNvfp4Dynamic kNvfp4Quant", \
       "float4_e2m1fn/ue4m3/1x16/dyn/amax.inv6/x.inv0.s/notail/scale2=div") \
-    X(INT8_TENSOR, "", \
+    X(INT8_TENSOR, int8_tensor, "", \
       "int8/f32/-1x-1/dyn/amax.div127/x.div.s/floor=scale:1.1920929e-7") \
-    X(INT8_TOKEN, "kInt8DynamicTokenSym", \
+    X(INT8_TOKEN, int8_token, "kInt8DynamicTokenSym", \
       "int8/f32/1x-1/dyn/amax.div127/x.inv.amax") \
-    X(INT8_GROUP128, "", \
+    X(INT8_GROUP128, int8_group128, "", \
       "int8/f32/1x128/dyn/amax.div127/x.div.s/floor=amax:1e-10") \
-    X(INT8_TOKEN_AZP, "", \
+    X(INT8_TOKEN_AZP, int8_token_azp, "", \
       "int8/f32/1x-1/dyn/range.div255/x.inv.s/asym/floor=scale:1.1920929e-7") \
-    X(FP8_DYNAMIC_TENSOR, "kFp8DynamicTensorSym fp8_per_tensor_dynamic", \
+    X(FP8_DYNAMIC_TENSOR, fp8_dynamic_tensor, "kFp8DynamicTensorSym fp8_per_tensor_dynamic", \
       "float8_e4m3fn/f32/-1x-1/dyn/amax.div448/x.inv.s/nan=max") \
-    X(FP8_STATIC_TOKEN, "kFp8StaticTokenSym", \
+    X(FP8_STATIC_TOKEN, fp8_static_token, "kFp8StaticTokenSym", \
       "float8_e4m3fn/f32/1x-1/static/max448/x.inv.s") \
-    X(FP8_STATIC_CHANNEL, "kFp8StaticChannelSym", \
+    X(FP8_STATIC_CHANNEL, fp8_static_channel, "kFp8StaticChannelSym", \
       "float8_e4m3fn/f32/-1x1/static/max448/x.inv.s") \
-    X(FP8_STATIC_BLOCK128, "kFp8Static128BlockSym fp8_per_block_static", \
+    X(FP8_STATIC_BLOCK128, fp8_static_block128, "kFp8Static128BlockSym fp8_per_block_static", \
       "float8_e4m3fn/f32/128x128/static/max448/x.inv.s") \
-    X(FP8_DYNAMIC_GROUP128, "kFp8Dynamic128Sym fp8_per_block_dynamic vllm_cpp_group128", \
+    X(FP8_DYNAMIC_GROUP128, fp8_dynamic_group128, "kFp8Dynamic128Sym fp8_per_block_dynamic vllm_cpp_group128", \
       "float8_e4m3fn/f32/1x128/dyn/amax.div448/x.div.s/notail/floor=amax:1e-10") \
-    X(FP8_DYNAMIC_GROUP64, "kFp8Dynamic64Sym vllm_cpp_group64", \
+    X(FP8_DYNAMIC_GROUP64, fp8_dynamic_group64, "kFp8Dynamic64Sym vllm_cpp_group64", \
       "float8_e4m3fn/f32/1x64/dyn/amax.div448/x.div.s/notail/floor=amax:1e-10") \
-    X(NVFP4_STATIC, "kNvfp4Static", \
+    X(NVFP4_STATIC, nvfp4_static, "kNvfp4Static", \
       "float4_e2m1fn/ue4m3/1x16/static/max6/x.inv0.s/notail/scale2=mul") \
-    X(MXFP8_STATIC, "kMxfp8Static", \
+    X(MXFP8_STATIC, mxfp8_static, "kMxfp8Static", \
       "float8_e4m3fn/float8_e8m0fnu/1x32/static/max448/x.div.s/notail") \
-    X(MXFP8_DYNAMIC, "kMxfp8Dynamic vllm_torch_mxfp8", \
+    X(MXFP8_DYNAMIC, mxfp8_dynamic, "kMxfp8Dynamic vllm_torch_mxfp8", \
       "float8_e4m3fn/float8_e8m0fnu/1x32/dyn/amax.exp448/x.div.s/notail/floor=amax:1.1754944e-38") \
-    X(MXFP4_STATIC, "kMxfp4Static", \
+    X(MXFP4_STATIC, mxfp4_static, "kMxfp4Static", \
       "float4_e2m1fn/float8_e8m0fnu/1x32/static/max6/x.div.s/notail") \
-    X(INT4_STATIC, "kInt4Static", \
+    X(INT4_STATIC, int4_static, "kInt4Static", \
       "int4/f16/1x-1/static/max7/x.div.s") \
-    X(INT4_STATIC_GROUP32, "kInt4Static32", \
+    X(INT4_STATIC_GROUP32, int4_static_group32, "kInt4Static32", \
       "int4/f16/1x32/static/max7/x.div.s/notail") \
-    X(INT4_STATIC_ASYM, "kInt4StaticAsym", \
+    X(INT4_STATIC_ASYM, int4_static_asym, "kInt4StaticAsym", \
       "uint4/f16/1x-1/static/max15/x.div.s/asym") \
-    X(INT4_STATIC_GROUP32_ASYM, "kInt4Static32Asym", \
+    X(INT4_STATIC_GROUP32_ASYM, int4_static_group32_asym, "kInt4Static32Asym", \
       "uint4/f16/1x32/static/max15/x.div.s/asym/notail") \
-    X(INT8_STATIC, "kInt8Static", \
+    X(INT8_STATIC, int8_static, "kInt8Static", \
       "int8/f16/1x-1/static/max127/x.div.s") \
-    X(INT8_STATIC_CHANNEL, "kInt8StaticChannelSym int8_per_channel_static", \
+    X(INT8_STATIC_CHANNEL, int8_static_channel, "kInt8StaticChannelSym int8_per_channel_static", \
       "int8/f32/-1x1/static/max127/x.div.s") \
-    X(INT8_STATIC_TENSOR, "vllm_int8_static", \
+    X(INT8_STATIC_TENSOR, int8_static_tensor, "vllm_int8_static", \
       "int8/f32/-1x-1/static/max127/x.div.s") \
-    X(INT8_STATIC_TENSOR_AZP, "vllm_int8_static_azp", \
+    X(INT8_STATIC_TENSOR_AZP, int8_static_tensor_azp, "vllm_int8_static_azp", \
       "int8/f32/-1x-1/static/max127/x.inv.s/asym") \
-    X(W4A8_GROUP128, "kInt4W4A8StaticGroup128Sym", \
+    X(W4A8_GROUP128, w4a8_group128, "kInt4W4A8StaticGroup128Sym", \
       "int8/bf16/1x128/static/max127/x.div.s/notail") \
-    X(W4A8_GROUP64, "kInt4W4A8StaticGroup64Sym", \
+    X(W4A8_GROUP64, w4a8_group64, "kInt4W4A8StaticGroup64Sym", \
       "int8/bf16/1x64/static/max127/x.div.s/notail") \
-    X(W4A8_GROUP32, "kInt4W4A8StaticGroup32Sym", \
+    X(W4A8_GROUP32, w4a8_group32, "kInt4W4A8StaticGroup32Sym", \
       "int8/bf16/1x32/static/max127/x.div.s/notail") \
-    X(W4A8_TOKEN, "kInt4W4A8StaticGroupSym", \
+    X(W4A8_TOKEN, w4a8_token, "kInt4W4A8StaticGroupSym", \
       "int8/bf16/1x-1/static/max127/x.div.s") \
-    X(VLLM_CPP_GROUP128_UE8M0, "", \
+    X(VLLM_CPP_GROUP128_UE8M0, vllm_cpp_group128_ue8m0, "", \
       "float8_e4m3fn/f32/1x128/dyn/amax.rceil448/x.div.s/notail/floor=raw:1e-10") \
-    X(VLLM_TRITON_GROUP128_UE8M0, "", \
+    X(VLLM_TRITON_GROUP128_UE8M0, vllm_triton_group128_ue8m0, "", \
       "float8_e4m3fn/f32/1x128/dyn/amax.rceil448/x.div.s/notail/floor=amax:1e-10") \
-    X(VLLM_PACKED_UE8M0, "deepgemm_packed_ue8m0", \
+    X(VLLM_PACKED_UE8M0, vllm_packed_ue8m0, "deepgemm_packed_ue8m0", \
       "float8_e4m3fn/float8_e8m0fnu/1x128/dyn/amax.rceil448/x.div.s/notail/floor=raw:1e-10") \
-    X(VLLM_NATIVE_TOKEN, "", \
+    X(VLLM_NATIVE_TOKEN, vllm_native_token, "", \
       "float8_e4m3fn/f32/1x-1/dyn/amax.inv448/x.inv.s/floor=scale:4.3596542e-6") \
-    X(VLLM_NATIVE_GROUP128, "", \
+    X(VLLM_NATIVE_GROUP128, vllm_native_group128, "", \
       "float8_e4m3fn/f32/1x128/dyn/amax.inv448/x.div.s/floor=scale:4.3596542e-6") \
-    X(VLLM_SILU_BLOCK128, "", \
+    X(VLLM_SILU_BLOCK128, vllm_silu_block128, "", \
       "float8_e4m3fn/f32/1x128/dyn/amax.div448/x.div.s/notail/floor=scale:4.3596542e-6") \
-    X(VLLM_MASKED_SILU_CUDA, "", \
+    X(VLLM_MASKED_SILU_CUDA, vllm_masked_silu_cuda, "", \
       "float8_e4m3fn/f32/1x128/dyn/amax.inv448/x.inv.s/notail/arith=bf16/floor=amax:1.0004442e-10") \
-    X(VLLM_SCALED_QUANTIZE_BLOCK128, "", \
+    X(VLLM_SCALED_QUANTIZE_BLOCK128, vllm_scaled_quantize_block128, "", \
       "float8_e4m3fn/f32/128x128/dyn/amax.recip448/x.inv.amax/notail/floor=amax:1e-12") \
-    X(VLLM_INT8_GROUP128, "", \
+    X(VLLM_INT8_GROUP128, vllm_int8_group128, "", \
       "int8/f32/1x128/dyn/amax.div127/x.div.s.trunc/notail/floor=amax:1e-10") \
-    X(VLLM_INT8_TOKEN_TRITON, "", \
+    X(VLLM_INT8_TOKEN_TRITON, vllm_int8_token_triton, "", \
       "int8/f32/1x-1/dyn/amax.div127/x.inv.amax.away/floor=amax:1e-10") \
-    X(VLLM_INT8_TOKEN_AZP, "", \
+    X(VLLM_INT8_TOKEN_AZP, vllm_int8_token_azp, "", \
       "int8/f32/1x-1/dyn/range.div255/x.inv.s/asym") \
-    X(VLLM_NVFP4_EMULATED, "", \
+    X(VLLM_NVFP4_EMULATED, vllm_nvfp4_emulated, "", \
       "float4_e2m1fn/ue4m3/1x16/dyn/amax.inv6/x.ratio/notail/scale2=div") \
-    X(AITER_GROUP128, "", \
+    X(AITER_GROUP128, aiter_group128, "", \
       "float8_e4m3fn/f32/1x128/dyn/amax.inv448/x.inv.s/floor=amax:1e-10") \
-    X(AITER_GROUP128_FNUZ, "", \
+    X(AITER_GROUP128_FNUZ, aiter_group128_fnuz, "", \
       "float8_e4m3fnuz/f32/1x128/dyn/amax.inv240/x.inv.s/floor=amax:1e-10") \
-    X(AITER_TOKEN, "", \
+    X(AITER_TOKEN, aiter_token, "", \
       "float8_e4m3fn/f32/1x-1/dyn/amax.inv448/x.inv.s") \
-    X(AITER_TOKEN_FNUZ, "", \
+    X(AITER_TOKEN_FNUZ, aiter_token_fnuz, "", \
       "float8_e4m3fnuz/f32/1x-1/dyn/amax.inv240/x.inv.s") \
-    X(AITER_MXFP4, "aiter_hip_mxfp4", \
+    X(AITER_MXFP4, aiter_mxfp4, "aiter_hip_mxfp4", \
       "float4_e2m1fn/float8_e8m0fnu/1x32/dyn/amax.rceil6/x.div.s/floor=amax:1e-10") \
-    X(QUARK_MXFP8, "", \
+    X(QUARK_MXFP8, quark_mxfp8, "", \
       "float8_e4m3fn/float8_e8m0fnu/1x32/dyn/amax.even448/x.div.s") \
-    X(OCP_MXFP8, "", \
+    X(OCP_MXFP8, ocp_mxfp8, "", \
       "float8_e4m3fn/float8_e8m0fnu/1x32/dyn/amax.floor448/x.div.s") \
-    X(OCP_MXFP8_E5M2, "", \
+    X(OCP_MXFP8_E5M2, ocp_mxfp8_e5m2, "", \
       "float8_e5m2/float8_e8m0fnu/1x32/dyn/amax.floor57344/x.div.s") \
-    X(OCP_MXFP6_E3M2, "", \
+    X(OCP_MXFP6_E3M2, ocp_mxfp6_e3m2, "", \
       "float6_e3m2fn/float8_e8m0fnu/1x32/dyn/amax.floor28/x.div.s") \
-    X(OCP_MXFP6_E2M3, "", \
+    X(OCP_MXFP6_E2M3, ocp_mxfp6_e2m3, "", \
       "float6_e2m3fn/float8_e8m0fnu/1x32/dyn/amax.floor7.5/x.div.s") \
-    X(OCP_MXFP4, "", \
+    X(OCP_MXFP4, ocp_mxfp4, "", \
       "float4_e2m1fn/float8_e8m0fnu/1x32/dyn/amax.floor6/x.div.s") \
-    X(NVIDIA_MXFP4, "", \
+    X(NVIDIA_MXFP4, nvidia_mxfp4, "", \
       "float4_e2m1fn/float8_e8m0fnu/1x32/dyn/amax.rceil6/x.div.s") \
-    X(DEEPSEEK_BLOCK128, "vllm_per_block_cast", \
+    X(DEEPSEEK_BLOCK128, deepseek_block128, "vllm_per_block_cast", \
       "float8_e4m3fn/f32/128x128/dyn/amax.div448/x.inv.s/floor=amax:1e-4/overflow=nonfinite") \
-    X(DEEPSEEK_BLOCK128_UE8M0, "", \
+    X(DEEPSEEK_BLOCK128_UE8M0, deepseek_block128_ue8m0, "", \
       "float8_e4m3fn/f32/128x128/dyn/amax.rceil448/x.inv.s/floor=amax:1e-4/overflow=nonfinite")
 
 typedef enum vq_key_id {
-#define X(ID, also, text) VQ_KEY_##ID,
+#define X(ID, name, also, text) VQ_KEY_##ID,
     VQ_KEYS(X)
 #undef X
     VQ_KEY_COUNT
@@ -1084,7 +1086,7 @@ VQ_API float       vq_fp8_max(vq_dtype elem, int vllm);
 VQ_API float       vq_dtype_max(vq_dtype t);           /* the largest finite value */
 
 /* The group as extents: -1 replaced by rows or cols; and how many groups that makes, the last
-   one of each direction possibly short. */
+   one of each direction possibly short: 1 for -1, whatever the extent. */
 VQ_API void        vq_key_group(const vq_key *k, int64_t rows, int64_t cols, int64_t group[2],
                                 int64_t count[2]);
 
@@ -1171,9 +1173,9 @@ typedef struct vq_arch {
 
      text   in   "gfx942:sramecc+:xnack-", "gfx90a", "sm_90a", "cpu"
 
-   A gfx name is a major of one or two decimal digits, then a minor and a stepping of one
-   hexadecimal digit each; an sm_ number is ten times major plus minor.
-   Errors     UNSUPPORTED (ARCH): not of this form.
+   A gfx name is a major of one decimal digit, or of two from 10 to 19, then a minor and a
+   stepping of one hexadecimal digit each; an sm_ number is ten times major plus minor.
+   Errors     UNSUPPORTED (ARCH): not of this form; BAD_ARG (PRESENT).
    Source     LLVM AMDGPUUsage, processor names; vLLM rocm.py _capability_from_gcn_arch
    Differs    upstream drops letters (gfx90a is 9.0 to both, but gfx9a0 is refused there) and
               ignores what follows the digits; here every character must be understood. */
@@ -1181,7 +1183,8 @@ VQ_API vq_status vq_arch_parse(const char *text, vq_arch *out, vq_report *report
 
 /* vq_platform_of -- the row of the capability table for an architecture string
 
-   Errors     UNSUPPORTED (ARCH): unreadable, or not in the table: never the nearest one.
+   Errors     UNSUPPORTED (ARCH): unreadable, or not in the table: never the nearest one; BAD_ARG
+              (PRESENT).
    Source     AMD CDNA 2 to 4 and RDNA 2 to 4 ISA guides, LLVM AMDGPU processors; CUDA
               programming guide (compute capabilities), PTX ISA (cvt, mma) */
 VQ_API vq_status vq_platform_of(const char *arch, vq_platform *out, vq_report *report_or_null);
@@ -1210,8 +1213,9 @@ VQ_API int      vq_on_gfx1x(const vq_platform *p);          /* gfx11*, gfx12* */
 VQ_API int      vq_on_gfx11(const vq_platform *p);
 VQ_API int      vq_on_gfx12x(const vq_platform *p);
 
-/* vq_key_on -- a preset in the encoding of a platform: its fp8 keys in e4m3fn become e4m3fnuz
-   scaled to 224 where vq_is_fp8_fnuz(); every other key stays. */
+/* vq_key_on -- a preset in the encoding of a platform: where vq_is_fp8_fnuz(), a key in e4m3fn
+   scaled to 448 becomes e4m3fnuz scaled to 224. Every other key stays, the MX ones (e8m0 scales)
+   too: MX knows no fnuz. */
 VQ_API vq_key   vq_key_on(vq_key k, const vq_platform *p);
 
 /* One device that a driver or runtime library speaks of. */
@@ -1221,7 +1225,7 @@ typedef struct vq_device {
     vq_backend  backend;
     int         ordinal;
     int64_t     memory_bytes;
-    int         runtime;              /* the library's version: 12040, 60443 */
+    int         runtime;              /* the library's version, as it says it: 12040, 60443484 */
     int         known;                /* platform is filled */
     vq_platform platform;
 } vq_device;
@@ -1546,3 +1550,2880 @@ VQ__WEAK const vq_kernels *vq_kernels_cuda(void);
 }
 #endif
 #endif /* VQ_H_INCLUDED */
+
+/* ###########################################################################
+   ###  IMPLEMENTATION, and the arithmetic that kernels share with it
+   ########################################################################### */
+#if defined(VQ_IMPLEMENTATION) || defined(VQ_KERNEL_FILE)
+#ifndef VQ_NUMERICS_INCLUDED
+#define VQ_NUMERICS_INCLUDED
+
+#if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) \
+    || defined(__NO_SIGNED_ZEROS__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) \
+    || defined(_M_FP_FAST)
+#error "vq.h: fast math changes results; compile the implementation without it"
+#endif
+#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0
+#error "vq.h: float must be evaluated as float; on 32-bit x86 use -msse2 -mfpmath=sse"
+#endif
+
+/* No a*b + c may become fma(a, b, c) behind our back: it rounds once where we say twice. */
+#if defined(__clang__)
+#if !defined(__HIP__) && !defined(__CUDACC__)
+#pragma float_control(precise, on, push)
+#endif
+#pragma clang fp contract(off)
+#elif defined(__GNUC__) && !defined(__CUDACC__)
+#pragma GCC push_options
+#pragma GCC optimize ("fp-contract=off")
+#elif defined(_MSC_VER)
+#pragma fp_contract(off)
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ===========================================================================
+   >>numerics       f32 arithmetic with one meaning: each call rounds once
+   =========================================================================== */
+
+/* Under -ffp-contract=fast clang ignores the pragma, so a product that is not an fma goes
+   through an integer register that the compiler cannot see into. */
+VQ_HD float vq__mul(float a, float b)
+{
+#if defined(__CUDA_ARCH__)
+    return __fmul_rn(a, b);
+#else
+    uint32_t u = vq__f32_bits(a * b);
+#if defined(__AMDGCN__)
+    __asm__("" : "+v"(u));
+#elif defined(__GNUC__)
+    __asm__("" : "+r"(u));
+#else
+    volatile uint32_t v = u;
+    u = v;
+#endif
+    return vq__f32_make(u);
+#endif
+}
+
+VQ_HD float vq__div(float a, float b)
+{
+#if defined(__CUDA_ARCH__)
+    return __fdiv_rn(a, b);
+#else
+    return a / b;
+#endif
+}
+
+VQ_HD float vq__add(float a, float b)
+{
+#if defined(__CUDA_ARCH__)
+    return __fadd_rn(a, b);
+#else
+    return a + b;
+#endif
+}
+
+VQ_HD float vq__sub(float a, float b)
+{
+#if defined(__CUDA_ARCH__)
+    return __fsub_rn(a, b);
+#else
+    return a - b;
+#endif
+}
+
+/* a*b + c, rounded once. Without the instruction: the product is exact in double; the sum
+   is rounded to odd there, after which rounding to f32 cannot go wrong. Never libm's. */
+VQ_HD float vq__fma(float a, float b, float c)
+{
+#if defined(__CUDA_ARCH__)
+    return __fmaf_rn(a, b, c);
+#elif defined(__FMA__) || defined(__aarch64__) || defined(__AMDGCN__)
+    return __builtin_fmaf(a, b, c);
+#else
+    double p = (double)a * (double)b, d = (double)c, s = p + d, v = s - p;
+    double lost = (p - (s - v)) + (d - v);               /* exactly what s dropped; or NaN */
+    uint64_t u;
+    memcpy(&u, &s, 8);
+    if (lost == lost && lost != 0.0 && !(u & 1u)) u += (lost > 0.0) == (s > 0.0) ? 1u : ~0ull;
+    memcpy(&s, &u, 8);
+    return (float)s;
+#endif
+}
+
+/* On the CPU a digit-by-digit root of integers: exact, and at -O0 no call of libm either. */
+VQ_HD float vq__sqrt(float a)
+{
+#if defined(__CUDA_ARCH__)
+    return __fsqrt_rn(a);
+#elif defined(__AMDGCN__)
+    return __builtin_sqrtf(a);
+#else
+    uint32_t u = vq__f32_bits(a), root = 0, bit;
+    uint64_t rest;
+    int32_t e = (int32_t)(u >> 23);
+    if (!(u & 0x7fffffffu) || u == 0x7f800000u) return a;
+    if (u > 0x7f800000u) return vq__f32_make(0x7fc00000u);             /* NaN, negative */
+    u &= 0x007fffffu;
+    if (e) u |= 0x00800000u;
+    else for (e = 1; !(u >> 23); e--) u <<= 1;
+    e -= 127;
+    rest = (uint64_t)u << (e & 1 ? 26 : 25);                 /* root: 25 bits, one to round with */
+    for (bit = 1u << 24; bit; bit >>= 1) {
+        uint64_t next = (uint64_t)(root | bit) * (root | bit);
+        if (next <= rest) root |= bit;
+    }
+    root = (root + 1u) >> 1;                                 /* no root of 24 bits is a tie */
+    return vq__f32_make((uint32_t)((e - (e & 1)) / 2 + 126) * 0x00800000u + root);
+#endif
+}
+
+/* e^x = 2^k (1 + r + r^2 q(r)), k = x log2(e) to the nearest whole, r = x - k ln 2. x - k*0.693145752
+   is exact; what that constant lacks of ln 2 joins at the end, and so does what 1 + r drops. q is a
+   minimax polynomial on |r| <= 0.348. 2^k is multiplied in two halves, the first of them exact. */
+VQ_HD float vq__exp(float x)
+{
+    const float magic = 12582912.0f;                     /* 1.5 * 2^23: adding it rounds to whole */
+    float t, n, r, s, hi, lo, q;
+    uint32_t k, half;
+
+    if (x != x) return vq__f32_make(vq__f32_bits(x) | 0x00400000u);
+    x = x > 89.0f ? 89.0f : x < -105.0f ? -105.0f : x;   /* beyond them: infinity, 0 */
+
+    t = vq__fma(x, 1.44269502f, magic);                  /* log2(e) */
+    n = vq__sub(t, magic);
+    k = vq__f32_bits(t) - 0x4b400000u + 256u;            /* plus 256, so that it halves */
+    r = vq__fma(n, -0.693145752f, x);                    /* ln 2 = this one, of 16 bits, ... */
+    s = vq__fma(n, -1.42860677e-6f, r);                  /* ... plus this one */
+
+    q = 1.97448520e-4f;
+    q = vq__fma(q, s, 1.39354693e-3f);
+    q = vq__fma(q, s, 8.33356567e-3f);
+    q = vq__fma(q, s, 4.16664593e-2f);
+    q = vq__fma(q, s, 0.166666657f);
+    q = vq__fma(q, s, 0.5f);
+
+    hi = vq__add(1.0f, r);
+    lo = vq__sub(r, vq__sub(hi, 1.0f));
+    lo = vq__fma(n, -1.42860677e-6f, lo);
+    hi = vq__add(hi, vq__fma(vq__mul(s, s), q, lo));
+
+    half = k >> 1;
+    hi = vq__mul(hi, vq__f32_make((half - 1u) << 23));             /* 2^(half - 128) */
+    return vq__mul(hi, vq__f32_make((k - half - 1u) << 23));
+}
+
+/* erf(x) = x + x p(x^2) below b = 105/128, above it 1 - erfc(b) e^(-d g(d)), d = x - b: the power
+   is small where the result has the most to lose, and erfc(b) is nearly an f32. p and g are minimax
+   polynomials; from 3.95 on the result is 1. */
+VQ_HD float vq__erf(float x)
+{
+    uint32_t u = vq__f32_bits(x), sign = u & 0x80000000u;
+    float a = vq__f32_make(u ^ sign), s, p;
+
+    if (x != x) return vq__f32_make(u | 0x00400000u);
+    if (a < 0.8203125f) {
+        s = vq__mul(a, a);
+        p = 7.54661669e-5f;
+        p = vq__fma(p, s, -7.97675573e-4f);
+        p = vq__fma(p, s, 5.18837292e-3f);
+        p = vq__fma(p, s, -2.68548764e-2f);
+        p = vq__fma(p, s, 0.112836204f);
+        p = vq__fma(p, s, -0.376126289f);
+        p = vq__fma(p, s, 0.128379166f);                 /* 2/sqrt(pi) - 1 */
+        return vq__fma(x, p, x);
+    }
+    s = vq__sub(a > 3.95f ? 3.95f : a, 0.8203125f);
+    p = -2.07892939e-4f;
+    p = vq__fma(p, s, 2.13435525e-3f);
+    p = vq__fma(p, s, -1.18179545e-2f);
+    p = vq__fma(p, s, 4.93902639e-2f);
+    p = vq__fma(p, s, 0.818649828f);
+    p = vq__fma(p, s, 2.34024453f);
+    p = vq__fma(vq__exp(vq__mul(-p, s)), -0.246009290f, 1.0f);           /* erfc(b) */
+    return vq__f32_make(vq__f32_bits(p) | sign);
+}
+
+/* log(1 + x) = k ln 2 + log(1 + f), 1 + x = 2^k (1 + f), f in [-1/4, 1/2): f comes from x itself
+   and is exact where it matters. log(1 + f) = f - f^2/2 + f^3 q(f), q a minimax polynomial;
+   k*0.693145752 + f is kept in two parts. */
+VQ_HD float vq__log1p(float x)
+{
+    uint32_t u = vq__f32_bits(x), e;
+    float f, n, s, q, hi, lo;
+
+    if (x != x) return vq__f32_make(u | 0x00400000u);
+    if (x <= -1.0f) return vq__f32_make(x == -1.0f ? 0xff800000u : 0x7fc00000u);
+    if ((u & 0x7fffffffu) < 0x33000000u || u == 0x7f800000u) return x;   /* under 2^-25; infinity */
+
+    e = (vq__f32_bits(vq__add(1.0f, x)) - 0x3f400000u) & 0xff800000u;    /* k << 23; 3/4 is k = 0 */
+    n = vq__mul((float)(int32_t)e, 1.19209290e-7f);                      /* k: 2^-23, exact */
+    f = vq__f32_make(e == 0x40000000u ? 0u : 0x3f800000u - e);           /* 2^-k, or as good as 0 */
+    f = vq__add(vq__f32_make(u - e), vq__sub(f, 1.0f));
+
+    s = vq__mul(f, f);
+    q = 3.76038291e-2f;
+    q = vq__fma(q, f, -9.10637379e-2f);
+    q = vq__fma(q, f, 0.116970226f);
+    q = vq__fma(q, f, -0.127284274f);
+    q = vq__fma(q, f, 0.142768025f);
+    q = vq__fma(q, f, -0.166553155f);
+    q = vq__fma(q, f, 0.199995786f);
+    q = vq__fma(q, f, -0.250001639f);
+    q = vq__fma(q, f, 0.333333403f);
+    q = vq__fma(q, f, -0.5f);
+
+    hi = vq__fma(n, 0.693145752f, f);
+    lo = vq__sub(f, vq__fma(n, -0.693145752f, hi));
+    lo = vq__fma(n, 1.42860677e-6f, lo);                 /* ln 2 - 0.693145752 */
+    return vq__add(hi, vq__fma(s, q, lo));
+}
+
+/* One element into its partial: element i of a row goes to partial i mod 1024, in order of i. */
+VQ_HD float vq__partial_sum(float p, float x)    { return vq__add(p, x); }
+VQ_HD float vq__partial_square(float p, float x) { return vq__fma(x, x, p); }
+
+/* The sum of 1,024 partials as lane 0 of a butterfly of distance 1, 2, 4, ... 512 has it (as
+   every lane has it: a + b is b + a). p is overwritten. */
+VQ_HD float vq__combine1024(float *p)
+{
+    int d, i;
+    for (d = 1; d < 1024; d *= 2)
+        for (i = 0; i < 1024; i += 2 * d) p[i] = vq__add(p[i], p[i + d]);
+    return p[0];
+}
+
+/* 0, or the number of the first thing that this build or this device computes wrongly.
+   The operands arrive at run time, so that the compiler cannot do the sums. */
+VQ_HD int vq__self_test_of(const uint32_t *in)
+{
+    float a = vq__f32_make(in[0]), c = vq__f32_make(in[1]), d = vq__f32_make(in[2]);
+    if (vq__f32_bits(vq__sub(vq__mul(a, a), c)) != 0u) return 1;               /* contracted */
+    if (vq__f32_bits(vq__fma(a, a, -c)) != 0x33800000u) return 2;              /* 2^-24 */
+    if (vq__f32_bits(vq__mul(d, vq__f32_make(in[3]))) != 0x00200000u) return 3;   /* flushed */
+    if (vq__f32_bits(vq__div(vq__f32_make(in[4]), vq__f32_make(in[5]))) != 0x3fd55555u) return 4;
+    if (vq__f32_bits(vq__sqrt(vq__f32_make(in[6]))) != 0x3fb504f3u) return 5;
+    if (vq__f32_bits(vq__exp(vq__f32_make(in[7]))) != 0x402df854u) return 6;
+    return 0;
+}
+#define VQ__SELF_TEST_IN { 0x3f800800u, 0x3f801000u, 0x00800000u, 0x3e800000u, 0x40a00000u, 0x40400000u, \
+                           0x40000000u, 0x3f800000u }
+            /* 1+2^-12, its square short of 2^-24, 2^-126, 1/4, a quotient that a reciprocal
+               misses, 2, 1 */
+#define VQ__SELF_TEST_COUNT 8
+
+/* What y adds to an amax, as bits: those of floats >= 0 order as integers do. NaN is skipped,
+   infinity counts as the largest finite value of y's type. */
+VQ_HD uint32_t vq__amax_bits(float y, vq_dtype t)
+{
+    uint32_t mag = vq__f32_bits(y) & 0x7fffffffu;
+    if (mag > 0x7f800000u) return 0;
+    if (mag == 0x7f800000u)
+        return t == VQ_BF16 ? 0x7f7f0000u : t == VQ_F16 ? 0x477fe000u : 0x7f7fffffu;
+    return mag;
+}
+
+/* The scale of a group by amax.div or amax.inv. */
+VQ_HD float vq__scale_of(const vq_key *k, uint32_t amax_bits)
+{
+    float a = vq__f32_make(amax_bits), s;
+    if (k->floor_kind == VQ_FLOOR_AMAX && a < k->floor_value) a = k->floor_value;
+    s = k->scale_rule == VQ_SCALE_INV ? vq__mul(a, vq__div(1.0f, k->code_max))
+                                      : vq__div(a, k->code_max);
+    if (k->floor_kind == VQ_FLOOR_SCALE && s < k->floor_value) s = k->floor_value;
+    return s;
+}
+
+/* The code of x by x.div.s or x.inv.s; inv is 1/s. */
+VQ_HD uint32_t vq__code_of(const vq_key *k, float x, float s, float inv)
+{
+    float v = k->code_rule == VQ_CODE_INV ? vq__mul(x, inv) : vq__div(x, s);
+    if (v > k->code_max) v = k->code_max;
+    if (v < -k->code_max) v = -k->code_max;
+    if (v != v && x == x && k->nan_rule == VQ_NAN_MAX) v = k->code_max;
+    return vq_encode(k->elem, v, VQ_SATURATE);
+}
+
+VQ_HD uint32_t vq__value_of(vq_dtype elem, uint32_t code, float s, vq_dtype y)
+{
+    return vq_encode(y, vq__mul(vq_decode(elem, code), s), VQ_NONFINITE);
+}
+
+#ifdef VQ_IMPLEMENTATION
+
+/* ===========================================================================
+   >>impl-config
+   =========================================================================== */
+
+#ifdef __cplusplus
+}
+#endif
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#ifdef _WIN32
+#include <windows.h>
+#elif !defined(VQ_NO_DLOPEN)
+#include <dlfcn.h>
+#endif
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(VQ_MALLOC) != defined(VQ_FREE)
+#error "vq.h: define both VQ_MALLOC and VQ_FREE, or neither"
+#endif
+#ifndef VQ_MALLOC
+#define VQ_MALLOC(n) malloc(n)
+#define VQ_FREE(p)   free(p)
+#endif
+
+#define VQ__COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
+#define VQ__IS(t)    (1u << (t))
+
+/* A shared object built with -Ofast sets flush-to-zero for the thread that loads it, and a
+   caller may have chosen a rounding mode: each CPU op runs under the default control word and
+   gives back what it found. */
+static uint64_t vq__fp_enter(void)
+{
+    uint64_t was = 0;
+#if defined(__GNUC__) && defined(__x86_64__)
+    uint32_t csr, plain = 0x1f80u;
+    __asm__ volatile("stmxcsr %0" : "=m"(csr));
+    was = csr;
+    if ((csr & 0xffc0u) != plain) __asm__ volatile("ldmxcsr %0" : : "m"(plain) : "memory");
+#elif defined(_MSC_VER) && defined(_M_X64)
+    was = _mm_getcsr();
+    _mm_setcsr(0x1f80u);
+#elif defined(__GNUC__) && defined(__aarch64__)
+    __asm__ volatile("mrs %0, fpcr" : "=r"(was));
+    if (was) __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)0) : "memory");
+#endif
+    return was;
+}
+
+static void vq__fp_leave(uint64_t was)
+{
+#if defined(__GNUC__) && defined(__x86_64__)
+    uint32_t csr = (uint32_t)was;
+    if ((csr & 0xffc0u) != 0x1f80u) __asm__ volatile("ldmxcsr %0" : : "m"(csr) : "memory");
+#elif defined(_MSC_VER) && defined(_M_X64)
+    _mm_setcsr((unsigned)was);
+#elif defined(__GNUC__) && defined(__aarch64__)
+    if (was) __asm__ volatile("msr fpcr, %0" : : "r"(was) : "memory");
+#else
+    (void)was;
+#endif
+}
+
+/* r = a*b or a+b of numbers >= 0; 0 where that is more than an int64 holds. */
+static int vq__mul64(int64_t a, int64_t b, int64_t *r)
+{
+    if (a && b > INT64_MAX / a) return 0;
+    *r = a * b;
+    return 1;
+}
+
+static int vq__add64(int64_t a, int64_t b, int64_t *r)
+{
+    if (b > INT64_MAX - a) return 0;
+    *r = a + b;
+    return 1;
+}
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 3, 4)))
+#endif
+static int vq__format(char *out, size_t size, const char *format, ...)   /* cut where it must be */
+{
+    va_list list;
+    int n;
+    va_start(list, format);
+    n = vsnprintf(out, size, format, list);
+    va_end(list);
+    return n;
+}
+
+static int64_t vq__up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+/* ===========================================================================
+   >>impl-names     texts, and the one line of a report
+   =========================================================================== */
+
+#define VQ__STR_FN(fn, type, LIST, COUNT) \
+const char *fn(type v) \
+{ \
+    static const char *const str[] = { LIST(X) }; \
+    return (unsigned)v < (unsigned)COUNT ? str[v] : "unknown"; \
+}
+#define X(ID, text) text,
+VQ__STR_FN(vq_status_str,  vq_status,  VQ_STATUSES, VQ_STATUS_COUNT)
+VQ__STR_FN(vq_layout_str,  vq_layout,  VQ_LAYOUTS,  VQ_LAYOUT_COUNT)
+VQ__STR_FN(vq_order_str,   vq_order,   VQ_ORDERS,   VQ_ORDER_COUNT)
+VQ__STR_FN(vq_backend_str, vq_backend, VQ_BACKENDS, VQ_BACKEND_COUNT)
+VQ__STR_FN(vq_cap_str,     int,        VQ_CAPS,     VQ_CAP_COUNT)
+static VQ__STR_FN(vq__scale_rule_str, vq_scale_rule, VQ_SCALE_RULES, VQ_SCALE_RULE_COUNT)
+static VQ__STR_FN(vq__code_rule_str,  vq_code_rule,  VQ_CODE_RULES,  VQ_CODE_RULE_COUNT)
+#undef X
+#define X(ID, status, kind, text) #ID,
+VQ__STR_FN(vq_guard_str,   vq_guard,   VQ_GUARDS,   VQ_GUARD_COUNT)
+#undef X
+#define X(ID, text, bits) text,
+VQ__STR_FN(vq_dtype_str,   vq_dtype,   VQ_DTYPES,   VQ_DTYPE_COUNT)
+#undef X
+
+static const char *vq__where_str(vq_where w)
+{
+    return w == VQ_HOST ? "host" : w == VQ_DEVICE ? "device" : w == VQ_MANAGED ? "managed"
+                                                                               : "unknown";
+}
+
+int vq_dtype_bits(vq_dtype t)
+{
+#define X(ID, text, bits) bits,
+    static const uint8_t n[] = { VQ_DTYPES(X) };
+#undef X
+    return (unsigned)t < VQ_DTYPE_COUNT ? n[t] : 0;
+}
+
+vq_dtype vq_dtype_of(const char *text)
+{
+    int t;
+    for (t = 1; text && t < VQ_DTYPE_COUNT; t++)
+        if (!strcmp(text, vq_dtype_str((vq_dtype)t))) return (vq_dtype)t;
+    return VQ_NONE;
+}
+
+int vq_order_of(const char *text)
+{
+    int o;
+    for (o = 0; text && o < VQ_ORDER_COUNT; o++)
+        if (!strcmp(text, vq_order_str((vq_order)o))) return o;
+    return -1;
+}
+
+int vq_backend_of(const char *text)
+{
+    int b;
+    for (b = 0; text && b < VQ_BACKEND_COUNT; b++)
+        if (!strcmp(text, vq_backend_str((vq_backend)b))) return b;
+    return -1;
+}
+
+static const struct { vq_status status; char kind; const char *text; } vq__guards[] = {
+#define X(ID, status, kind, text) { VQ_##status, kind, text },
+    VQ_GUARDS(X)
+#undef X
+};
+
+/* How a grouping reads; the pattern of a row is a mask of these. */
+enum { VQ__TENSOR, VQ__TOKEN, VQ__CHANNEL, VQ__GROUP, VQ__BLOCK, VQ__GROUPING_COUNT };
+
+static const char *vq__word(char kind, int v)
+{
+    static const char *const grouping[] = { "per tensor", "per token", "per channel",
+                                            "per group", "per block" };
+    switch (kind) {
+    case 't': return vq_dtype_str((vq_dtype)v);
+    case 'w': return vq__where_str((vq_where)v);
+    case 'l': return vq_layout_str((vq_layout)v);
+    case 'r': return vq__scale_rule_str((vq_scale_rule)v);
+    case 'd': return vq__code_rule_str((vq_code_rule)v);
+    case 'c': return vq_cap_str(v);
+    default:  return (unsigned)v < VQ__GROUPING_COUNT ? grouping[v] : "unknown";
+    }
+}
+
+/* found (mask: 0) and needed (1) as people read them: "host", "f32 or bf16", "257" */
+static void vq__value_text(char *out, size_t size, const vq_report *r, int64_t v, int mask)
+{
+    size_t n = 0;
+    int i, seen = 0;
+    out[0] = 0;
+    if (r->kind == 'n') { vq__format(out, size, "%lld", (long long)v); return; }
+    if (r->kind == 's') { vq__format(out, size, "\"%s\"", r->name); return; }
+    if (r->kind != 'c' && !mask) { vq__format(out, size, "%s", vq__word(r->kind, (int)v)); return; }
+    for (i = 0; i < 32 && n < size; i++)
+        if (v >> i & 1)
+            n += (size_t)vq__format(out + n, size - n, "%s%s",
+                                  seen++ ? r->kind == 'c' ? " and " : " or " : "",
+                                  vq__word(r->kind, i));
+    if (!seen) vq__format(out, size, "none");
+}
+
+/* "quant: reference: x lives where this implementation cannot reach it: found device, ..." */
+static void vq__spell(vq_report *r)
+{
+    char found[96], needed[160];
+    const char *extra = r->kind == 's' ? "" : r->name;       /* the runtime's own words */
+    int n = vq__format(r->text, sizeof r->text, "%s%s%s%s%s%s%s", r->op ? r->op : "",
+                     r->op ? ": " : "", r->impl ? r->impl : "", r->impl ? ": " : "",
+                     r->arg ? r->arg : "", r->arg ? " " : "", vq__guards[r->guard].text);
+    if (!r->kind || n < 0 || n >= (int)sizeof r->text) return;
+    vq__value_text(found, sizeof found, r, r->found, 0);
+    vq__value_text(needed, sizeof needed, r, r->needed, 1);
+    vq__format(r->text + n, sizeof r->text - (size_t)n, r->kind == 's' ? ": found %s%s%s%s"
+             : ": found %s, needed %s%s%s", found, r->kind == 's' ? "" : needed,
+             *extra ? ": " : "", extra);
+}
+
+/* Every refusal is made here. r is never NULL inside the library. */
+static vq_status vq__refuse_as(vq_report *r, vq_guard g, char kind, const char *arg,
+                               int64_t found, int64_t needed)
+{
+    r->status = vq__guards[g].status;
+    r->guard = g;
+    r->kind = kind;
+    r->arg = arg;
+    r->found = found;
+    r->needed = r->nearest = needed;
+    return r->status;
+}
+
+static vq_status vq__refuse(vq_report *r, vq_guard g, const char *arg, int64_t found,
+                            int64_t needed)
+{
+    return vq__refuse_as(r, g, vq__guards[g].kind, arg, found, needed);
+}
+
+static vq_status vq__refuse_name(vq_report *r, vq_guard g, const char *arg, const char *name)
+{
+    size_t n = name ? strlen(name) : 0;
+    if (n > sizeof r->name - 1) n = sizeof r->name - 1;
+    if (n) memcpy(r->name, name, n);
+    r->name[n] = 0;
+    return vq__refuse_as(r, g, 's', arg, 0, 0);
+}
+
+/* Hands r to the caller if there is one to hand it to. */
+static vq_status vq__tell(vq_report *r, vq_report *caller)
+{
+    if (r->status != VQ_OK && caller) { vq__spell(r); *caller = *r; }
+    return r->status;
+}
+
+/* ===========================================================================
+   >>impl-keys
+   =========================================================================== */
+
+static const struct { const char *name, *also, *text; } vq__presets[] = {
+#define X(ID, name, also, text) { #name, also, text },
+    VQ_KEYS(X)
+#undef X
+};
+
+float vq_dtype_max(vq_dtype t)
+{
+    switch (t) {
+    case VQ_F32:      return vq__f32_make(0x7f7fffffu);
+    case VQ_F16:      return 65504.0f;
+    case VQ_BF16:     return vq__f32_make(0x7f7f0000u);
+    case VQ_E4M3FN:   case VQ_UE4M3:    return 448.0f;
+    case VQ_E4M3FNUZ: return 240.0f;
+    case VQ_E5M2:     case VQ_E5M2FNUZ: return 57344.0f;
+    case VQ_E8M0:     return vq__f32_make(0x7f000000u);
+    case VQ_E2M3:     return 7.5f;
+    case VQ_E3M2:     return 28.0f;
+    case VQ_E2M1:     return 6.0f;
+    case VQ_INT8:     return 127.0f;
+    case VQ_UINT8:    return 255.0f;
+    case VQ_INT4:     return 7.0f;
+    case VQ_UINT4:    return 15.0f;
+    default:          return 0.0f;
+    }
+}
+
+#define VQ__FP8   (VQ__IS(VQ_E4M3FN) | VQ__IS(VQ_E4M3FNUZ) | VQ__IS(VQ_E5M2) | VQ__IS(VQ_E5M2FNUZ))
+#define VQ__FLOAT (VQ__IS(VQ_F32) | VQ__IS(VQ_F16) | VQ__IS(VQ_BF16))
+#define VQ__INTS  (VQ__IS(VQ_INT8) | VQ__IS(VQ_UINT8) | VQ__IS(VQ_INT4) | VQ__IS(VQ_UINT4))
+#define VQ__ELEMS (VQ__FP8 | VQ__INTS | VQ__IS(VQ_E2M3) | VQ__IS(VQ_E3M2) | VQ__IS(VQ_E2M1))
+#define VQ__TYPES ((1u << VQ_DTYPE_COUNT) - 2u)
+
+static int vq__is_any(vq_dtype t, uint32_t mask)
+{
+    return (unsigned)t < VQ_DTYPE_COUNT && (mask >> t & 1u);
+}
+
+float vq_fp8_max(vq_dtype elem, int vllm)
+{
+    if (!vq__is_any(elem, VQ__FP8)) return 0.0f;
+    return vllm && elem == VQ_E4M3FNUZ ? 224.0f : vq_dtype_max(elem);
+}
+
+/* --- numbers in text: no locale, no rounding mode -------------------------- */
+
+static double vq__ten_to(int n)                              /* exact up to 22 */
+{
+    double p = 1.0;
+    while (n-- > 0) p *= 10.0;
+    return p;
+}
+
+/* digits * 10^e as f32. Fifteen digits and 10^22 are exact in double, so what f32 has to round
+   is off by less than the distance of any nine-digit decimal from a tie. */
+static float vq__decimal(uint64_t digits, int e)
+{
+    double v = (double)digits;
+    for (; e > 22; e -= 22) v *= 1e22;
+    for (; e < -22; e += 22) v /= 1e22;
+    return (float)(e < 0 ? v / vq__ten_to(-e) : v * vq__ten_to(e));
+}
+
+/* Reads a decimal at p, of fifteen digits at most; NULL if there is none. */
+static const char *vq__read_number(const char *p, float *out)
+{
+    uint64_t digits = 0;
+    int seen = 0, shift = 0, dot = 0, e = 0, negative;
+    for (; (*p >= '0' && *p <= '9') || (*p == '.' && !dot); p++) {
+        if (*p == '.') { dot = 1; continue; }
+        digits = digits * 10u + (uint64_t)(*p - '0');
+        if (++seen > 15) return NULL;
+        shift -= dot;
+    }
+    if (!seen) return NULL;
+    if (*p == 'e') {
+        negative = *++p == '-';
+        p += negative;
+        if (*p < '0' || *p > '9') return NULL;
+        for (; *p >= '0' && *p <= '9'; p++)
+            if ((e = e * 10 + (*p - '0')) > 99) return NULL;
+        if (negative) e = -e;
+    }
+    *out = vq__decimal(digits, e + shift);
+    return p;
+}
+
+/* The fewest digits that read back as v, which is > 0. */
+static void vq__write_number(char out[32], float v)
+{
+    double d = (double)v;
+    uint64_t digits = 0;
+    int e = 0, n, i, at = 0;
+    char text[24];
+    while (d >= 10.0) { d /= 10.0; e++; }
+    while (d < 1.0)   { d *= 10.0; e--; }
+    for (n = 1; n < 10; n++) {
+        double scaled = e - n + 1 < 0 ? (double)v * vq__ten_to(e < -22 ? 22 : n - 1 - e)
+                                      : (double)v / vq__ten_to(e - n + 1);
+        if (e < -22) scaled *= vq__ten_to(n - 1 - e - 22);
+        digits = (uint64_t)(scaled + 0.5);
+        if (n == 9 || vq__decimal(digits, e - n + 1) == v) break;
+    }
+    vq__format(text, sizeof text, "%llu", (unsigned long long)digits);
+    e += (int)strlen(text) - n;                              /* 9.99 became 10.0 */
+    n = (int)strlen(text);
+    while (n > 1 && text[n - 1] == '0') n--;
+    if (e < -3 || e > 6) {                                   /* 4.3596542e-6 */
+        out[at++] = text[0];
+        if (n > 1) out[at++] = '.';
+        for (i = 1; i < n; i++) out[at++] = text[i];
+        vq__format(out + at, 32u - (size_t)at, "e%d", e);
+        return;
+    }
+    for (i = e; i < 0; i++) { out[at++] = '0'; if (i == e) out[at++] = '.'; }
+    for (i = 0; i < n || i <= e; i++) {
+        if (i == e + 1 && e >= 0) out[at++] = '.';
+        out[at++] = i < n ? text[i] : '0';
+    }
+    out[at] = 0;
+}
+
+/* --- text ------------------------------------------------------------------ */
+
+static const char *const vq__floor_text[] = { "", "floor=amax:", "floor=raw:", "floor=scale:" };
+
+static int vq__is_unsigned(vq_dtype t) { return t == VQ_UINT8 || t == VQ_UINT4; }
+
+/* From the smallest code to the largest, which range.div divides by. */
+static float vq__key_span(const vq_key *k)
+{
+    return vq__is_unsigned(k->elem) ? k->code_max : 2.0f * k->code_max + 1.0f;
+}
+
+int vq_key_print(const vq_key *k, char *out, size_t size)
+{
+    static const char *const bound[] = { "", "/bound=amax", "/bound=scale" };
+    static const char *const scale2[] = { "", "/scale2=mul", "/scale2=div" };
+    char max[32] = "0", least[80] = "", number[32];
+    uint64_t was = vq__fp_enter();
+    float shown = k->scale_rule == VQ_SCALE_RANGE ? vq__key_span(k) : k->code_max;
+    if (shown > 0.0f && shown <= vq_dtype_max(VQ_F32)) vq__write_number(max, shown);
+    if (k->floor_kind > VQ_FLOOR_NONE && k->floor_kind < VQ_FLOOR_COUNT && k->floor_value > 0.0f
+        && k->floor_value <= vq_dtype_max(VQ_F32)) {
+        vq__write_number(number, k->floor_value);
+        vq__format(least, sizeof least, "/%s%s", vq__floor_text[k->floor_kind], number);
+    }
+    vq__fp_leave(was);
+    return vq__format(out, size, "%s/%s/%ldx%ld/%s/%s%s/%s%s%s%s%s%s%s%s%s",
+                    vq_dtype_str(k->elem), vq_dtype_str(k->scale_type), (long)k->group_rows,
+                    (long)k->group_cols, k->flags & VQ_KEY_STATIC ? "static" : "dyn",
+                    vq__scale_rule_str(k->scale_rule), max, vq__code_rule_str(k->code_rule),
+                    k->flags & VQ_KEY_ASYMMETRIC ? "/asym" : "",
+                    k->flags & VQ_KEY_NO_TAIL ? "/notail" : "",
+                    k->arith == VQ_BF16 ? "/arith=bf16" : "",
+                    (unsigned)k->bound_kind < VQ_BOUND_COUNT ? bound[k->bound_kind] : "", least,
+                    (unsigned)k->scale2_kind < VQ_SCALE2_COUNT ? scale2[k->scale2_kind] : "",
+                    k->nan_rule == VQ_NAN_MAX ? "/nan=max" : "",
+                    k->overflow == VQ_NONFINITE ? "/overflow=nonfinite" : "");
+}
+
+/* Moves *p behind word if it stands there. */
+static int vq__eat(const char **p, const char *word)
+{
+    size_t n = strlen(word);
+    if (strncmp(*p, word, n)) return 0;
+    *p += n;
+    return 1;
+}
+
+/* Moves *p behind word and the slash or end after it, if both stand there. */
+static int vq__eat_field(const char **p, const char *word)
+{
+    size_t n = strlen(word);
+    if (strncmp(*p, word, n) || ((*p)[n] != '/' && (*p)[n])) return 0;
+    *p += n + ((*p)[n] == '/');
+    return 1;
+}
+
+static int vq__eat_dtype(const char **p, vq_dtype *out)
+{
+    int t;
+    for (t = 1; t < VQ_DTYPE_COUNT; t++)
+        if (vq__eat_field(p, vq_dtype_str((vq_dtype)t))) { *out = (vq_dtype)t; return 1; }
+    return 0;
+}
+
+static int vq__eat_extent(const char **p, int32_t *out)
+{
+    int32_t v = 0;
+    if (vq__eat(p, "-1")) { *out = -1; return 1; }
+    if (**p < '1' || **p > '9') return 0;
+    for (; **p >= '0' && **p <= '9'; ++*p)
+        if ((v = v * 10 + (**p - '0')) > 1 << 24) return 0;
+    *out = v;
+    return 1;
+}
+
+static int vq__eat_number(const char **p, float *out)        /* > 0, then a slash or the end */
+{
+    const char *end = vq__read_number(*p, out);
+    if (!end || (*end && *end != '/') || !(*out > 0.0f) || *out > vq_dtype_max(VQ_F32)) return 0;
+    *p = end + (*end == '/');
+    return 1;
+}
+
+static int vq__eat_scale_rule(const char **p, vq_key *k)
+{
+    int i = 0;
+    if (vq__eat_field(p, "static")) { k->flags = VQ_KEY_STATIC; return vq__eat(p, "max"); }
+    if (!vq__eat_field(p, "dyn")) return 0;
+    for (i = VQ_SCALE_DIV; i < VQ_SCALE_RULE_COUNT; i++)     /* no rule's name begins another's */
+        if (vq__eat(p, vq__scale_rule_str((vq_scale_rule)i))) {
+            k->scale_rule = (vq_scale_rule)i;
+            return 1;
+        }
+    return 0;
+}
+
+static int vq__eat_options(const char **p, vq_key *k)
+{
+    int i;
+    if (vq__eat_field(p, "asym"))        k->flags |= VQ_KEY_ASYMMETRIC;
+    if (vq__eat_field(p, "notail"))      k->flags |= VQ_KEY_NO_TAIL;
+    if (vq__eat_field(p, "arith=bf16"))  k->arith = VQ_BF16;
+    if (vq__eat_field(p, "bound=amax"))  k->bound_kind = VQ_BOUND_AMAX;
+    else if (vq__eat_field(p, "bound=scale")) k->bound_kind = VQ_BOUND_SCALE;
+    for (i = VQ_FLOOR_AMAX; i < VQ_FLOOR_COUNT; i++)
+        if (vq__eat(p, vq__floor_text[i])) {
+            k->floor_kind = (vq_floor_kind)i;
+            if (!vq__eat_number(p, &k->floor_value)) return 0;
+            break;
+        }
+    if (vq__eat_field(p, "scale2=mul"))  k->scale2_kind = VQ_SCALE2_MUL;
+    else if (vq__eat_field(p, "scale2=div")) k->scale2_kind = VQ_SCALE2_DIV;
+    if (vq__eat_field(p, "nan=max"))     k->nan_rule = VQ_NAN_MAX;
+    if (vq__eat_field(p, "overflow=nonfinite")) k->overflow = VQ_NONFINITE;
+    return !**p;
+}
+
+/* Is name one of the preset's names? */
+static int vq__is_named(int id, const char *name)
+{
+    size_t n = strlen(name);
+    const char *p = vq__presets[id].also;
+    if (!strcmp(vq__presets[id].name, name)) return 1;
+    for (; n && (p = strstr(p, name)) != NULL; p += n)
+        if ((p == vq__presets[id].also || p[-1] == ' ') && (p[n] == ' ' || !p[n])) return 1;
+    return 0;
+}
+
+vq_status vq_key_parse(const char *text, vq_key *out, vq_report *report)
+{
+    vq_report r;
+    vq_key k;
+    const char *p = text;
+    int i, good;
+    uint64_t was;
+    memset(&r, 0, sizeof r);
+    memset(&k, 0, sizeof k);
+    k.arith = VQ_F32;
+    if (!text || !out) {
+        vq__refuse(&r, VQ_GUARD_PRESENT, "key", 0, 0);
+        return vq__tell(&r, report);
+    }
+    if (!strchr(text, '/')) {
+        for (i = 0; i < VQ_KEY_COUNT; i++)
+            if (vq__is_named(i, text)) { *out = vq_key_preset((vq_key_id)i); return VQ_OK; }
+        vq__refuse_name(&r, VQ_GUARD_NAME, "key", text);
+        return vq__tell(&r, report);
+    }
+    was = vq__fp_enter();
+    good = vq__eat_dtype(&p, &k.elem) && vq__eat_dtype(&p, &k.scale_type)
+        && vq__eat_extent(&p, &k.group_rows) && vq__eat(&p, "x")
+        && vq__eat_extent(&p, &k.group_cols) && vq__eat(&p, "/")
+        && vq__eat_scale_rule(&p, &k) && vq__eat_number(&p, &k.code_max);
+    if (good && k.scale_rule == VQ_SCALE_RANGE && !vq__is_unsigned(k.elem))
+        k.code_max = (k.code_max - 1.0f) / 2.0f;
+    for (i = 0; good && i < VQ_CODE_RULE_COUNT; i++)
+        if (vq__eat_field(&p, vq__code_rule_str((vq_code_rule)i))) break;
+    k.code_rule = (vq_code_rule)i;
+    good = good && i < VQ_CODE_RULE_COUNT && vq__eat_options(&p, &k);
+    vq__fp_leave(was);
+    if (!good || p[-1] == '/') vq__refuse(&r, VQ_GUARD_KEYTEXT, "key", p - text,
+                                          (int64_t)strlen(text));
+    else if (!vq_key_check(&k, &r)) { *out = k; return VQ_OK; }
+    return vq__tell(&r, report);
+}
+
+vq_key vq_key_preset(vq_key_id id)
+{
+    vq_key k;
+    memset(&k, 0, sizeof k);
+    if ((unsigned)id < VQ_KEY_COUNT) vq_key_parse(vq__presets[id].text, &k, NULL);
+    return k;
+}
+
+const char *vq_key_name(vq_key_id id)
+{
+    return (unsigned)id < VQ_KEY_COUNT ? vq__presets[id].name : "unknown";
+}
+
+const char *vq_key_also(vq_key_id id)
+{
+    return (unsigned)id < VQ_KEY_COUNT ? vq__presets[id].also : "";
+}
+
+/* --- meaning --------------------------------------------------------------- */
+
+#define VQ__POW2_RULES (VQ__IS(VQ_SCALE_FLOOR) | VQ__IS(VQ_SCALE_EXP) | VQ__IS(VQ_SCALE_CEIL) \
+                        | VQ__IS(VQ_SCALE_RCEIL) | VQ__IS(VQ_SCALE_TRUNC) | VQ__IS(VQ_SCALE_EVEN))
+
+/* A field of a key: found must be in the mask `allowed` of its kind. */
+static vq_status vq__key_field(vq_report *r, char kind, const char *arg, unsigned found,
+                               uint32_t allowed)
+{
+    if (found < 32u && (allowed >> found & 1u)) return VQ_OK;
+    return vq__refuse_as(r, VQ_GUARD_KEY, kind, arg, found, allowed);
+}
+
+static vq_status vq__key_enum(vq_report *r, const char *arg, unsigned found, unsigned count)
+{
+    return found < count ? VQ_OK : vq__refuse(r, VQ_GUARD_KEY, arg, found, count - 1);
+}
+
+static vq_status vq__check_key_rules(const vq_key *k, vq_report *r)
+{
+    const int fixed = (k->flags & VQ_KEY_STATIC) != 0, asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
+    uint32_t rules = fixed ? VQ__IS(VQ_SCALE_GIVEN) : asym ? VQ__IS(VQ_SCALE_RANGE)
+        : k->scale_type == VQ_E8M0 ? VQ__POW2_RULES
+        : k->scale_type == VQ_UE4M3 ? VQ__IS(VQ_SCALE_DIV) | VQ__IS(VQ_SCALE_INV)
+        : VQ__POW2_RULES | VQ__IS(VQ_SCALE_DIV) | VQ__IS(VQ_SCALE_INV) | VQ__IS(VQ_SCALE_RECIP);
+    uint32_t codes = VQ__IS(VQ_CODE_DIV) | VQ__IS(VQ_CODE_INV) | VQ__IS(VQ_CODE_INV0);
+    vq_status s = vq__key_field(r, 'r', "key.scale_rule", k->scale_rule, rules);
+    if (s) return s;
+    if (k->scale2_kind) codes |= VQ__IS(VQ_CODE_RATIO);
+    if (!fixed && !asym) codes |= VQ__IS(VQ_CODE_AMAX);
+    if (vq__is_any(k->elem, VQ__INTS)) codes |= VQ__IS(VQ_CODE_DIV_TRUNC);
+    if (vq__is_any(k->elem, VQ__INTS) && !fixed && !asym) codes |= VQ__IS(VQ_CODE_AMAX_AWAY);
+    s = vq__key_field(r, 'd', "key.code_rule", k->code_rule, codes);
+    if (s) return s;
+    if (fixed && k->bound_kind) return vq__refuse(r, VQ_GUARD_KEY, "key.bound_kind",
+                                                  k->bound_kind, VQ_BOUND_NONE);
+    if (fixed && k->floor_kind) return vq__refuse(r, VQ_GUARD_KEY, "key.floor_kind",
+                                                  k->floor_kind, VQ_FLOOR_NONE);
+    if (k->floor_kind == VQ_FLOOR_RAW && !(VQ__POW2_RULES >> k->scale_rule & 1u))
+        return vq__refuse(r, VQ_GUARD_KEY, "key.floor_kind", k->floor_kind, VQ_FLOOR_SCALE);
+    if (k->floor_kind ? !(k->floor_value > 0.0f && k->floor_value <= vq_dtype_max(VQ_F32))
+                      : vq__f32_bits(k->floor_value) != 0)
+        return vq__refuse(r, VQ_GUARD_KEY, "key.floor_value", 0, k->floor_kind != VQ_FLOOR_NONE);
+    return VQ_OK;
+}
+
+static vq_status vq__check_key(const vq_key *k, vq_report *r)
+{
+    vq_status s;
+    float most = vq_dtype_max(k->elem);
+    int i;
+    if ((s = vq__key_field(r, 't', "key.elem", k->elem, VQ__ELEMS)) != VQ_OK) return s;
+    s = vq__key_field(r, 't', "key.scale_type", k->scale_type,
+                      VQ__FLOAT | VQ__IS(VQ_E8M0) | VQ__IS(VQ_UE4M3));
+    if (s) return s;
+    if (!(k->code_max > 0.0f && k->code_max <= most))
+        return vq__refuse(r, VQ_GUARD_KEY, "key.code_max",
+                          k->code_max > 0.0f && k->code_max < 1e9f ? (int64_t)k->code_max : -1,
+                          (int64_t)most);
+    for (i = 0; i < 2; i++) {
+        int32_t g = i ? k->group_cols : k->group_rows;
+        if (g != -1 && (g < 1 || g > 1 << 24))
+            return vq__refuse(r, VQ_GUARD_KEY, i ? "key.group_cols" : "key.group_rows", g,
+                              g < 1 ? 1 : 1 << 24);
+    }
+    if (k->flags & ~7u) return vq__refuse(r, VQ_GUARD_KEY, "key.flags", k->flags, k->flags & 7u);
+    if ((k->flags & VQ_KEY_ASYMMETRIC) && !vq__is_any(k->elem, VQ__INTS))
+        return vq__refuse_as(r, VQ_GUARD_KEY, 't', "key.elem", k->elem, VQ__INTS);
+    s = vq__key_field(r, 't', "key.arith", k->arith, VQ__IS(VQ_F32) | VQ__IS(VQ_BF16));
+    if (!s) s = vq__key_enum(r, "key.bound_kind", k->bound_kind, VQ_BOUND_COUNT);
+    if (!s) s = vq__key_enum(r, "key.floor_kind", k->floor_kind, VQ_FLOOR_COUNT);
+    if (!s) s = vq__key_enum(r, "key.scale2_kind", k->scale2_kind, VQ_SCALE2_COUNT);
+    if (!s) s = vq__key_enum(r, "key.nan_rule", k->nan_rule, VQ_NAN_COUNT);
+    if (!s) s = vq__key_enum(r, "key.overflow", k->overflow, VQ_OVERFLOW_COUNT);
+    if (!s) s = vq__key_enum(r, "key.reserved", k->reserved, 1);
+    return s ? s : vq__check_key_rules(k, r);
+}
+
+vq_status vq_key_check(const vq_key *k, vq_report *report)
+{
+    vq_report r;
+    memset(&r, 0, sizeof r);
+    if (!k) vq__refuse(&r, VQ_GUARD_PRESENT, "key", 0, 0);
+    else vq__check_key(k, &r);
+    return vq__tell(&r, report);
+}
+
+int vq_key_equal(const vq_key *a, const vq_key *b) { return !memcmp(a, b, sizeof *a); }
+
+typedef char vq__key_is_16_words[sizeof(vq_key) == 64 ? 1 : -1];
+
+uint64_t vq_key_hash(const vq_key *k)                        /* FNV-1a over little-endian words */
+{
+    uint32_t word[16];
+    uint64_t h = 0xcbf29ce484222325ull;
+    int i, j;
+    memcpy(word, k, sizeof word);
+    for (i = 0; i < 16; i++)
+        for (j = 0; j < 32; j += 8) h = (h ^ (word[i] >> j & 0xffu)) * 0x100000001b3ull;
+    return h;
+}
+
+vq_key vq_key_as(vq_key k, vq_dtype elem, float code_max)
+{
+    uint64_t was = vq__fp_enter();
+    if (k.floor_kind == VQ_FLOOR_SCALE && k.floor_value == 1.0f / (k.code_max * 512.0f))
+        k.floor_value = 1.0f / (code_max * 512.0f);
+    vq__fp_leave(was);
+    k.elem = elem;
+    k.code_max = code_max;
+    return k;
+}
+
+vq_key vq_key_on(vq_key k, const vq_platform *p)
+{
+    if (k.elem == VQ_E4M3FN && k.scale_type != VQ_E8M0 && k.code_max == 448.0f
+        && vq_is_fp8_fnuz(p))
+        k = vq_key_as(k, VQ_E4M3FNUZ, vq_fp8_max(VQ_E4M3FNUZ, 1));
+    return k;
+}
+
+static int64_t vq__groups(int64_t extent, int64_t group)     /* without overflow */
+{
+    return group < 0 ? 1 : extent / group + (extent % group != 0);
+}
+
+void vq_key_group(const vq_key *k, int64_t rows, int64_t cols, int64_t group[2], int64_t count[2])
+{
+    group[0] = k->group_rows < 0 ? rows : k->group_rows;
+    group[1] = k->group_cols < 0 ? cols : k->group_cols;
+    count[0] = vq__groups(rows, k->group_rows);
+    count[1] = vq__groups(cols, k->group_cols);
+}
+
+vq_tensor vq_scale_for(const vq_key *k, vq_tensor q, vq_order order, const void *data)
+{
+    int64_t group[2], count[2];
+    vq_key_group(k, q.shape[0], q.shape[1], group, count);
+    return vq_tensor_ordered(k->scale_type, count[0], count[1], order, data, q.where);
+}
+
+vq_status vq_scale_from_1d(const vq_key *k, const vq_tensor *scale, int64_t rows, int64_t cols,
+                           vq_tensor *out, vq_report *report)
+{
+    vq_report r;
+    int64_t group[2], count[2] = { 1, 1 }, n;
+    memset(&r, 0, sizeof r);
+    if (!scale || !out) vq__refuse(&r, VQ_GUARD_PRESENT, "scale", 0, 0);
+    else if (scale->rank != 1) vq__refuse(&r, VQ_GUARD_RANK, "scale", scale->rank, 1);
+    else if (rows < 0 || cols < 0) vq__refuse(&r, VQ_GUARD_SIZE, rows < 0 ? "rows" : "cols",
+                                              rows < 0 ? rows : cols, 0);
+    else vq_tensor_check(scale, "scale", &r);
+    if (r.status) return vq__tell(&r, report);
+    n = scale->shape[0];
+    if (k) {
+        vq_key_group(k, rows, cols, group, count);
+        if (count[0] != 1 && count[1] != 1) vq__refuse(&r, VQ_GUARD_RANK, "scale", 1, 2);
+        else if (n != count[0] * count[1])
+            vq__refuse(&r, VQ_GUARD_SHAPE, "scale", n, count[0] * count[1]);
+    } else if (n != 1) {
+        if (n == rows && n == cols) vq__refuse(&r, VQ_GUARD_AMBIGUOUS, "scale", n, 0);
+        else if (n == cols) count[1] = n;
+        else if (n == rows) count[0] = n;
+        else vq__refuse(&r, VQ_GUARD_SHAPE, "scale", n, cols);
+    }
+    if (r.status) return vq__tell(&r, report);
+    *out = *scale;
+    out->rank = 2;
+    out->shape[0] = count[0];
+    out->shape[1] = count[1];
+    out->stride[1] = scale->stride[0];
+    out->stride[0] = count[1] == 1 ? scale->stride[0] : scale->stride[0] * n;
+    return VQ_OK;
+}
+
+/* ===========================================================================
+   >>impl-tensors
+   =========================================================================== */
+
+int64_t vq_row_bytes(vq_dtype dtype, int64_t cols)
+{
+    int bits = vq_dtype_bits(dtype);
+    return cols / 8 * bits + (cols % 8 * bits + 7) / 8;
+}
+
+vq_tensor vq_tensor_nd(const void *data, vq_dtype dtype, int rank, const int64_t *shape,
+                       vq_where where)
+{
+    vq_tensor t;
+    int i;
+    memset(&t, 0, sizeof t);
+    t.data = (void *)(uintptr_t)data;
+    t.dtype = dtype;
+    t.where = where;
+    t.rank = rank;
+    if (rank < 1 || rank > 4) return t;                      /* vq_tensor_check() says so */
+    for (i = 0; i < rank; i++) t.shape[i] = shape[i];
+    t.stride[rank - 1] = 1;
+    if (rank > 1)
+        t.stride[rank - 2] = vq_dtype_bits(dtype) < 8 ? vq_row_bytes(dtype, shape[rank - 1])
+                                                      : shape[rank - 1];
+    for (i = rank - 3; i >= 0; i--)                          /* as unsigned: may overflow */
+        t.stride[i] = (int64_t)((uint64_t)t.stride[i + 1] * (uint64_t)shape[i + 1]);
+    return t;
+}
+
+vq_tensor vq_tensor_2d(const void *data, vq_dtype dtype, int64_t rows, int64_t cols,
+                       vq_where where)
+{
+    int64_t shape[2];
+    shape[0] = rows;
+    shape[1] = cols;
+    return vq_tensor_nd(data, dtype, 2, shape, where);
+}
+
+/* The tile of a layout: rows and columns are filled up to multiples of these. */
+static void vq__tile(vq_layout l, int64_t *rows, int64_t *cols)
+{
+    *rows = l == VQ_SWIZZLE_128X4 ? 128 : l == VQ_SWIZZLE_8X4 ? 8 : l == VQ_SWIZZLE_CDNA4 ? 32 : 4;
+    *cols = l == VQ_SWIZZLE_CDNA4 ? 8 : 4;
+}
+
+vq_tensor vq_tensor_ordered(vq_dtype dtype, int64_t rows, int64_t cols, vq_order order,
+                            const void *data, vq_where where)
+{
+    static const vq_layout layout[] = { VQ_STRIDED, VQ_STRIDED, VQ_STRIDED, VQ_PACKED_UE8M0,
+                                        VQ_SWIZZLE_128X4, VQ_SWIZZLE_8X4, VQ_SWIZZLE_CDNA4 };
+    vq_tensor t = vq_tensor_2d(data, dtype, rows, cols, where);
+    int64_t tile_rows, tile_cols, per16 = vq_dtype_bits(dtype) ? 128 / vq_dtype_bits(dtype) : 1;
+    if ((unsigned)order >= VQ_ORDER_COUNT) { t.rank = 0; return t; }
+    t.layout = layout[order];
+    if (order == VQ_ROWS || rows < 0 || cols < 0) return t;
+    vq__tile(t.layout, &tile_rows, &tile_cols);
+    if (order == VQ_COLUMNS || order == VQ_COLUMNS_TMA) {
+        t.stride[0] = 1;
+        t.stride[1] = order == VQ_COLUMNS ? rows : vq__up(rows, per16);     /* TMA: 16 bytes */
+        if (t.stride[1] < 1) t.stride[1] = 1;
+    } else if (order == VQ_WORDS_UE8M0) {
+        t.stride[0] = 4;
+        t.stride[1] = 4 * vq__up(rows, 4);
+    } else
+        t.stride[0] = vq__up(cols, tile_cols);
+    return t;
+}
+
+static int vq__empty(const vq_tensor *t)
+{
+    int i;
+    for (i = 0; i < t->rank; i++) if (t->shape[i] == 0) return 1;
+    return 0;
+}
+
+/* Rows that a packed_ue8m0 tensor writes: to a multiple of four where the columns are that far
+   apart. */
+static int64_t vq__packed_rows(const vq_tensor *t)
+{
+    int64_t rows = t->shape[t->rank - 2], full = vq__up(rows, 4);
+    return t->stride[t->rank - 1] / 4 >= full ? full : rows;
+}
+
+/* Bytes from data to the end; 0 where they overflow. t has passed everything else. */
+static int64_t vq__bytes(const vq_tensor *t)
+{
+    int64_t n, m, tile_rows, tile_cols;
+    int bits = vq_dtype_bits(t->dtype), last = t->rank - 1, i, inner = t->rank;
+    int64_t unit = bits >= 8 && t->layout == VQ_STRIDED ? bits / 8 : 1;
+    if (t->layout == VQ_STRIDED) {
+        n = bits < 8 ? vq_row_bytes(t->dtype, t->shape[last]) : unit;
+        if (bits < 8) inner = last;
+    } else {
+        int64_t rows = t->shape[last - 1], cols = t->shape[last];
+        vq__tile(t->layout, &tile_rows, &tile_cols);
+        inner = last - 1;
+        if (rows > INT64_MAX - 128 || cols > INT64_MAX - 8) return 0;
+        if (t->layout == VQ_PACKED_UE8M0) {
+            if (!vq__mul64((cols + 3) / 4 - 1, t->stride[last], &n)
+                || !vq__mul64(vq__packed_rows(t), 4, &m) || !vq__add64(n, m, &n)) return 0;
+        } else if (!vq__mul64(vq__up(rows, tile_rows), vq__up(cols, tile_cols), &n)) return 0;
+    }
+    for (i = 0; i < inner; i++)
+        if (!vq__mul64(t->shape[i] - 1, t->stride[i], &m) || !vq__mul64(m, unit, &m)
+            || !vq__add64(n, m, &n)) return 0;
+    return n;
+}
+
+/* What the strides of a layout must be, or of a packed row. Extents are > 0. */
+static vq_status vq__check_strides(const vq_tensor *t, const char *name, vq_report *r)
+{
+    int bits = vq_dtype_bits(t->dtype), last = t->rank - 1, i;
+    int64_t tile_rows, tile_cols, cols = t->shape[last], needed;
+    for (i = 0; i < t->rank; i++)
+        if (t->shape[i] > 1 && t->stride[i] < 1)
+            return vq__refuse(r, VQ_GUARD_STRIDE, name, t->stride[i], 1);
+    if (t->layout == VQ_STRIDED && bits >= 8) return VQ_OK;
+    if (t->layout == VQ_STRIDED) {
+        needed = vq_row_bytes(t->dtype, cols);
+        if (cols > 1 && t->stride[last] != 1)
+            return vq__refuse(r, VQ_GUARD_STRIDE, name, t->stride[last], 1);
+        if (last && t->shape[last - 1] > 1 && t->stride[last - 1] < needed)
+            return vq__refuse(r, VQ_GUARD_STRIDE, name, t->stride[last - 1], needed);
+        return VQ_OK;
+    }
+    vq__tile(t->layout, &tile_rows, &tile_cols);
+    if (t->layout == VQ_PACKED_UE8M0) {
+        if (t->stride[last - 1] != 4)
+            return vq__refuse(r, VQ_GUARD_STRIDE, name, t->stride[last - 1], 4);
+        if (t->shape[last - 1] > INT64_MAX / 8) return VQ_OK;          /* SIZE comes next */
+        needed = 4 * t->shape[last - 1];
+        if (t->stride[last] < needed || t->stride[last] % 4)
+            return vq__refuse(r, VQ_GUARD_STRIDE, name, t->stride[last],
+                              needed > t->stride[last] ? needed : vq__up(t->stride[last], 4));
+        return VQ_OK;
+    }
+    if (cols > INT64_MAX - 8) return VQ_OK;
+    if (t->stride[last - 1] != vq__up(cols, tile_cols))
+        return vq__refuse(r, VQ_GUARD_STRIDE, name, t->stride[last - 1], vq__up(cols, tile_cols));
+    return t->stride[last] == 1 ? VQ_OK
+                                : vq__refuse(r, VQ_GUARD_STRIDE, name, t->stride[last], 1);
+}
+
+static vq_status vq__check_tensor(const vq_tensor *t, const char *name, vq_report *r)
+{
+    int i;
+    if (!t || !t->rank) return vq__refuse(r, VQ_GUARD_PRESENT, name, 0, 0);
+    if (t->rank < 1 || t->rank > 4)
+        return vq__refuse(r, VQ_GUARD_RANK, name, t->rank, t->rank < 1 ? 1 : 4);
+    if (!vq__is_any(t->dtype, VQ__TYPES))
+        return vq__refuse(r, VQ_GUARD_TYPE, name, t->dtype, VQ__TYPES);
+    if ((unsigned)t->where >= VQ_WHERE_COUNT)
+        return vq__refuse(r, VQ_GUARD_VALUE, name, t->where, VQ_HOST);
+    if ((unsigned)t->layout >= VQ_LAYOUT_COUNT)
+        return vq__refuse(r, VQ_GUARD_LAYOUT, name, t->layout, (1 << VQ_LAYOUT_COUNT) - 1);
+    if (t->layout == VQ_PACKED_UE8M0 && t->dtype != VQ_E8M0)
+        return vq__refuse(r, VQ_GUARD_TYPE, name, t->dtype, VQ__IS(VQ_E8M0));
+    if (t->layout != VQ_STRIDED && vq_dtype_bits(t->dtype) != 8)
+        return vq__refuse(r, VQ_GUARD_LAYOUT, name, t->layout, VQ__IS(VQ_STRIDED));
+    if (t->layout != VQ_STRIDED && t->rank != 2 && t->rank != 3)
+        return vq__refuse(r, VQ_GUARD_RANK, name, t->rank, t->rank < 2 ? 2 : 3);
+    for (i = 0; i < t->rank; i++)
+        if (t->shape[i] < 0) return vq__refuse(r, VQ_GUARD_SIZE, name, t->shape[i], 0);
+    if (vq__empty(t)) return VQ_OK;
+    if (vq__check_strides(t, name, r)) return r->status;
+    return vq__bytes(t) > 0 ? VQ_OK
+        : vq__refuse(r, VQ_GUARD_SIZE, name, t->shape[0], 1);
+}
+
+vq_status vq_tensor_check(const vq_tensor *t, const char *name, vq_report *report)
+{
+    vq_report r;
+    memset(&r, 0, sizeof r);
+    vq__check_tensor(t, name, &r);
+    return vq__tell(&r, report);
+}
+
+int64_t vq_tensor_bytes(vq_tensor t)
+{
+    vq_report r;
+    if (vq__check_tensor(&t, "", &r)) return -1;
+    return vq__empty(&t) ? 0 : vq__bytes(&t);
+}
+
+#ifdef VQ_WITH_DLPACK
+static const struct { uint8_t code, bits; vq_dtype type; } vq__dl[] = {
+    { kDLFloat, 32, VQ_F32 }, { kDLFloat, 16, VQ_F16 }, { kDLBfloat, 16, VQ_BF16 },
+    { kDLInt, 8, VQ_INT8 }, { kDLUInt, 8, VQ_UINT8 },
+#if defined(DLPACK_MAJOR_VERSION) && (DLPACK_MAJOR_VERSION > 1 || DLPACK_MINOR_VERSION >= 1)
+    { kDLFloat8_e4m3fn, 8, VQ_E4M3FN }, { kDLFloat8_e4m3fnuz, 8, VQ_E4M3FNUZ },
+    { kDLFloat8_e5m2, 8, VQ_E5M2 }, { kDLFloat8_e5m2fnuz, 8, VQ_E5M2FNUZ },
+    { kDLFloat8_e8m0fnu, 8, VQ_E8M0 },
+#endif
+};
+
+vq_status vq_tensor_from_dlpack(const DLTensor *d, vq_tensor *out, vq_report *report)
+{
+    vq_report r;
+    vq_tensor t;
+    int i;
+    memset(&r, 0, sizeof r);
+    memset(&t, 0, sizeof t);
+    if (!d || !out) vq__refuse(&r, VQ_GUARD_PRESENT, "dltensor", 0, 0);
+    else if (d->ndim < 1 || d->ndim > 4)
+        vq__refuse(&r, VQ_GUARD_RANK, "dltensor", d->ndim, d->ndim < 1 ? 1 : 4);
+    else if (d->dtype.lanes != 1) vq__refuse(&r, VQ_GUARD_VALUE, "dltensor", d->dtype.lanes, 1);
+    if (r.status) return vq__tell(&r, report);
+    for (i = 0; i < VQ__COUNT(vq__dl); i++)
+        if (vq__dl[i].code == d->dtype.code && vq__dl[i].bits == d->dtype.bits)
+            t.dtype = vq__dl[i].type;
+    t = vq_tensor_nd((char *)d->data + d->byte_offset, t.dtype, d->ndim, d->shape,
+                     d->device.device_type == kDLCPU || d->device.device_type == kDLCUDAHost
+                     || d->device.device_type == kDLROCMHost ? VQ_HOST
+                     : d->device.device_type == kDLCUDAManaged ? VQ_MANAGED : VQ_DEVICE);
+    for (i = 0; d->strides && i < d->ndim; i++) t.stride[i] = d->strides[i];
+    if (!vq__check_tensor(&t, "dltensor", &r)) *out = t;
+    return vq__tell(&r, report);
+}
+
+vq_status vq_tensor_to_dlpack(const vq_tensor *t, DLDevice device, int64_t *shape,
+                              int64_t *strides, DLTensor *out, vq_report *report)
+{
+    vq_report r;
+    int i, at = -1;
+    memset(&r, 0, sizeof r);
+    if (!shape || !strides || !out) vq__refuse(&r, VQ_GUARD_PRESENT, "dltensor", 0, 0);
+    else vq__check_tensor(t, "tensor", &r);
+    if (!r.status && t->layout != VQ_STRIDED)
+        vq__refuse(&r, VQ_GUARD_LAYOUT, "tensor", t->layout, VQ__IS(VQ_STRIDED));
+    for (i = 0; !r.status && i < VQ__COUNT(vq__dl); i++) if (vq__dl[i].type == t->dtype) at = i;
+    if (!r.status && at < 0)
+        vq__refuse(&r, VQ_GUARD_TYPE, "tensor", t->dtype, VQ__FLOAT | VQ__IS(VQ_INT8)
+                   | VQ__IS(VQ_UINT8));
+    if (r.status) return vq__tell(&r, report);
+    memset(out, 0, sizeof *out);
+    out->data = t->data;
+    out->device = device;
+    out->ndim = t->rank;
+    out->dtype.code = vq__dl[at].code;
+    out->dtype.bits = vq__dl[at].bits;
+    out->dtype.lanes = 1;
+    out->shape = shape;
+    out->strides = strides;
+    for (i = 0; i < t->rank; i++) { shape[i] = t->shape[i]; strides[i] = t->stride[i]; }
+    return VQ_OK;
+}
+#endif
+
+/* ===========================================================================
+   >>impl-platform
+   =========================================================================== */
+
+#define VQ__CDNA   (VQ_CAP(INT8_MMA) | VQ_CAP(BF16_MMA))
+#define VQ__CDNA3  (VQ__CDNA | VQ_CAP(E4M3FNUZ_CVT) | VQ_CAP(FP8_MMA))
+#define VQ__CDNA4  (VQ__CDNA | VQ_CAP(E4M3FN_CVT) | VQ_CAP(E2M1_CVT) | VQ_CAP(MX_CVT) \
+                    | VQ_CAP(FP8_MMA) | VQ_CAP(MX_MMA))
+#define VQ__RDNA3  (VQ_CAP(INT8_MMA) | VQ_CAP(BF16_MMA))
+#define VQ__RDNA4  (VQ__RDNA3 | VQ_CAP(E4M3FN_CVT) | VQ_CAP(FP8_MMA))
+#define VQ__TURING VQ_CAP(INT8_MMA)
+#define VQ__AMPERE (VQ__TURING | VQ_CAP(BF16_MMA))
+#define VQ__ADA    (VQ__AMPERE | VQ_CAP(E4M3FN_CVT) | VQ_CAP(FP8_MMA))
+#define VQ__HOPPER (VQ__ADA | VQ_CAP(TMA) | VQ_CAP(PDL))
+#define VQ__BLACKWELL (VQ__HOPPER | VQ_CAP(E2M1_CVT) | VQ_CAP(MX_MMA))
+
+/* Sorted within a vendor; a name that is not here is refused, not guessed. */
+static const vq_platform vq__platforms[] = {
+    /* name      backend  fp8           wave  caps            capability */
+    { "cpu",     VQ_CPU,  VQ_NONE,      1,    0,              0, 0 },
+    { "gfx90a",  VQ_HIP,  VQ_NONE,      64,   VQ__CDNA,       9, 0 },
+    { "gfx940",  VQ_HIP,  VQ_E4M3FNUZ,  64,   VQ__CDNA3,      9, 4 },
+    { "gfx941",  VQ_HIP,  VQ_E4M3FNUZ,  64,   VQ__CDNA3,      9, 4 },
+    { "gfx942",  VQ_HIP,  VQ_E4M3FNUZ,  64,   VQ__CDNA3,      9, 4 },
+    { "gfx950",  VQ_HIP,  VQ_E4M3FN,    64,   VQ__CDNA4,      9, 5 },
+    { "gfx1030", VQ_HIP,  VQ_NONE,      32,   0,              10, 3 },
+    { "gfx1100", VQ_HIP,  VQ_NONE,      32,   VQ__RDNA3,      11, 0 },
+    { "gfx1101", VQ_HIP,  VQ_NONE,      32,   VQ__RDNA3,      11, 0 },
+    { "gfx1102", VQ_HIP,  VQ_NONE,      32,   VQ__RDNA3,      11, 0 },
+    { "gfx1150", VQ_HIP,  VQ_NONE,      32,   VQ__RDNA3,      11, 5 },
+    { "gfx1151", VQ_HIP,  VQ_NONE,      32,   VQ__RDNA3,      11, 5 },
+    { "gfx1200", VQ_HIP,  VQ_E4M3FN,    32,   VQ__RDNA4,      12, 0 },
+    { "gfx1201", VQ_HIP,  VQ_E4M3FN,    32,   VQ__RDNA4,      12, 0 },
+    { "sm_70",   VQ_CUDA, VQ_NONE,      32,   0,              7, 0 },
+    { "sm_72",   VQ_CUDA, VQ_NONE,      32,   VQ__TURING,     7, 2 },
+    { "sm_75",   VQ_CUDA, VQ_NONE,      32,   VQ__TURING,     7, 5 },
+    { "sm_80",   VQ_CUDA, VQ_NONE,      32,   VQ__AMPERE,     8, 0 },
+    { "sm_86",   VQ_CUDA, VQ_NONE,      32,   VQ__AMPERE,     8, 6 },
+    { "sm_87",   VQ_CUDA, VQ_NONE,      32,   VQ__AMPERE,     8, 7 },
+    { "sm_89",   VQ_CUDA, VQ_E4M3FN,    32,   VQ__ADA,        8, 9 },
+    { "sm_90",   VQ_CUDA, VQ_E4M3FN,    32,   VQ__HOPPER,     9, 0 },
+    { "sm_100",  VQ_CUDA, VQ_E4M3FN,    32,   VQ__BLACKWELL,  10, 0 },
+    { "sm_103",  VQ_CUDA, VQ_E4M3FN,    32,   VQ__BLACKWELL,  10, 3 },
+    { "sm_110",  VQ_CUDA, VQ_E4M3FN,    32,   VQ__BLACKWELL,  11, 0 },
+    { "sm_120",  VQ_CUDA, VQ_E4M3FN,    32,   VQ__BLACKWELL,  12, 0 },
+    { "sm_121",  VQ_CUDA, VQ_E4M3FN,    32,   VQ__BLACKWELL,  12, 1 },
+};
+
+static int vq__hex(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* gfx, a major of one decimal digit or of two from 10 on, a minor and a stepping of one digit each, then
+   the features: ":sramecc+:xnack-". */
+static int vq__parse_gfx(const char *p, vq_arch *a)
+{
+    size_t n = strcspn(p, ":"), i;
+    int *feature;
+    if (n < 3 || n > 4 || (n == 4 && p[0] != '1')) return 0;
+    for (i = 0; i < n - 2; i++) if (p[i] < '0' || p[i] > '9') return 0;
+    if (p[0] == '0' || vq__hex(p[n - 2]) < 0 || vq__hex(p[n - 1]) < 0) return 0;
+    a->backend = VQ_HIP;
+    a->major = n == 3 ? p[0] - '0' : (p[0] - '0') * 10 + p[1] - '0';
+    a->minor = vq__hex(p[n - 2]);
+    a->stepping = vq__hex(p[n - 1]);
+    memcpy(a->name, "gfx", 3);
+    memcpy(a->name + 3, p, n);
+    for (p += n; *p; ) {
+        if (vq__eat(&p, ":sramecc")) feature = &a->sramecc;
+        else if (vq__eat(&p, ":xnack")) feature = &a->xnack;
+        else return 0;
+        if (*feature || (*p != '+' && *p != '-')) return 0;
+        *feature = *p++ == '+' ? 1 : -1;
+    }
+    return 1;
+}
+
+static int vq__parse_sm(const char *p, vq_arch *a)
+{
+    int n = 0, v = 0;
+    for (; p[n] >= '0' && p[n] <= '9' && n < 4; n++) v = v * 10 + p[n] - '0';
+    if (n < 2 || n > 3 || p[0] == '0') return 0;
+    if (p[n] == 'a' || p[n] == 'f') a->suffix = p[n];
+    if (p[n + (a->suffix != 0)]) return 0;
+    a->backend = VQ_CUDA;
+    a->major = v / 10;
+    a->minor = v % 10;
+    memcpy(a->name, "sm_", 3);
+    memcpy(a->name + 3, p, (size_t)n);
+    return 1;
+}
+
+static vq_status vq__parse_arch(const char *text, vq_arch *out, vq_report *r)
+{
+    const char *p = text;
+    vq_arch a;
+    int good = 0;
+    memset(&a, 0, sizeof a);
+    if (!text) return vq__refuse(r, VQ_GUARD_PRESENT, "arch", 0, 0);
+    if (vq__eat(&p, "gfx")) good = vq__parse_gfx(p, &a);
+    else if (vq__eat(&p, "sm_")) good = vq__parse_sm(p, &a);
+    else if (!strcmp(text, "cpu")) { good = 1; a.backend = VQ_CPU; memcpy(a.name, "cpu", 4); }
+    if (!good) return vq__refuse_name(r, VQ_GUARD_ARCH, "arch", text);
+    *out = a;
+    return VQ_OK;
+}
+
+vq_status vq_arch_parse(const char *text, vq_arch *out, vq_report *report)
+{
+    vq_report r;
+    memset(&r, 0, sizeof r);
+    if (!out) vq__refuse(&r, VQ_GUARD_PRESENT, "out", 0, 0);
+    else vq__parse_arch(text, out, &r);
+    return vq__tell(&r, report);
+}
+
+static vq_status vq__find_platform(const char *arch, vq_platform *out, vq_report *r)
+{
+    vq_arch a;
+    int i;
+    if (vq__parse_arch(arch, &a, r)) return r->status;
+    for (i = 0; i < VQ__COUNT(vq__platforms); i++)
+        if (!strcmp(vq__platforms[i].name, a.name)) { *out = vq__platforms[i]; return VQ_OK; }
+    return vq__refuse_name(r, VQ_GUARD_ARCH, "arch", arch);
+}
+
+vq_status vq_platform_of(const char *arch, vq_platform *out, vq_report *report)
+{
+    vq_report r;
+    memset(&r, 0, sizeof r);
+    if (!out) vq__refuse(&r, VQ_GUARD_PRESENT, "out", 0, 0);
+    else vq__find_platform(arch, out, &r);
+    return vq__tell(&r, report);
+}
+
+int vq_platform_count(void) { return VQ__COUNT(vq__platforms); }
+
+vq_platform vq_platform_at(int i)
+{
+    return vq__platforms[i >= 0 && i < VQ__COUNT(vq__platforms) ? i : 0];
+}
+
+static int vq__named(const vq_platform *p, const char *start)
+{
+    return p && p->name && !strncmp(p->name, start, strlen(start));
+}
+
+static int vq__has(const vq_platform *p, uint32_t caps) { return p && (p->caps & caps) == caps; }
+
+int vq_is_cuda_alike(const vq_platform *p)
+{
+    return p && (p->backend == VQ_CUDA || p->backend == VQ_HIP);
+}
+
+int vq_is_fp8_fnuz(const vq_platform *p) { return p && p->fp8 == VQ_E4M3FNUZ; }
+vq_dtype vq_fp8_dtype(const vq_platform *p) { return vq_is_fp8_fnuz(p) ? VQ_E4M3FNUZ : VQ_E4M3FN; }
+float vq_fp8_dtype_max(const vq_platform *p) { return vq_fp8_max(vq_fp8_dtype(p), 1); }
+int vq_supports_fp8(const vq_platform *p) { return vq__has(p, VQ_CAP(FP8_MMA)); }
+int vq_supports_mx(const vq_platform *p)  { return vq__has(p, VQ_CAP(MX_MMA)); }
+int vq_on_gfx90a(const vq_platform *p) { return vq__named(p, "gfx90a"); }
+int vq_on_gfx942(const vq_platform *p) { return vq__named(p, "gfx942"); }
+int vq_on_gfx950(const vq_platform *p) { return vq__named(p, "gfx950"); }
+int vq_on_mi3xx(const vq_platform *p)  { return vq_on_gfx942(p) || vq_on_gfx950(p); }
+int vq_on_gfx9(const vq_platform *p)   { return vq_on_gfx90a(p) || vq_on_mi3xx(p); }
+int vq_on_gfx11(const vq_platform *p)  { return vq__named(p, "gfx11"); }
+int vq_on_gfx12x(const vq_platform *p) { return vq__named(p, "gfx12"); }
+int vq_on_gfx1x(const vq_platform *p)  { return vq_on_gfx11(p) || vq_on_gfx12x(p); }
+
+/* ===========================================================================
+   >>impl-probe     what this machine has: a CPU, and what the runtimes speak of
+   =========================================================================== */
+
+typedef void (*vq__log_fn)(void *user, const char *line);
+
+static void vq__log(vq__log_fn log, void *user, const char *who, const char *what)
+{
+    char line[320];
+    if (!log) return;
+    vq__format(line, sizeof line, "vq: %s: %s", who, what);
+    log(user, line);
+}
+
+/* A library stays loaded: the device runtime inside it may own threads. */
+static void *vq__open(const char *path, const char **why)
+{
+#if defined(VQ_NO_DLOPEN)
+    (void)path;
+    *why = "built with VQ_NO_DLOPEN";
+    return NULL;
+#elif defined(_WIN32)
+    void *lib = (void *)LoadLibraryA(path);
+    *why = lib ? NULL : "no such library";
+    return lib;
+#else
+    void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    *why = lib ? NULL : dlerror();
+    return lib;
+#endif
+}
+
+/* The symbol as bytes of a function pointer, which ISO C does not let one cast to. */
+static int vq__symbol(void *lib, const char *name, void *fn, size_t size)
+{
+#if defined(VQ_NO_DLOPEN)
+    (void)lib; (void)name; (void)fn; (void)size;
+    return 0;
+#elif defined(_WIN32)
+    FARPROC sym = GetProcAddress((HMODULE)lib, name);
+    memcpy(fn, &sym, size);
+    return sym != NULL;
+#else
+    void *sym = dlsym(lib, name);
+    memcpy(fn, &sym, size);
+    return sym != NULL;
+#endif
+}
+
+#define VQ__SYMBOL(lib, prefix, fn) vq__symbol(lib, #prefix #fn, &fn, sizeof fn)
+
+static uint32_t vq__cpu_caps(void)
+{
+    uint32_t caps = 0;
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("fma"))  caps |= VQ_CAP(FMA);
+    if (__builtin_cpu_supports("avx2")) caps |= VQ_CAP(AVX2);
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+        && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        caps |= VQ_CAP(AVX512);
+#elif defined(__aarch64__)
+    caps = VQ_CAP(FMA) | VQ_CAP(NEON);
+#endif
+    return caps;
+}
+
+typedef struct vq__probing {
+    vq_device *out;
+    int        cap, count;
+    vq__log_fn log;
+    void      *user;
+} vq__probing;
+
+/* d is complete but for its platform. */
+static void vq__found(vq__probing *p, vq_device *d)
+{
+    vq_report r;
+    char line[256];
+    memset(&r, 0, sizeof r);
+    d->known = !vq__find_platform(d->arch, &d->platform, &r);
+    if (d->backend == VQ_CPU) d->platform.caps |= vq__cpu_caps();
+    vq__format(line, sizeof line, "device %d is %s, %s%s", d->ordinal, d->arch, d->name,
+             d->known ? "" : ": not an architecture this version knows");
+    vq__log(p->log, p->user, vq_backend_str(d->backend), line);
+    if (p->out && p->count < p->cap) p->out[p->count] = *d;
+    p->count++;
+}
+
+static void vq__probe_failed(const vq__probing *p, vq_backend b, const char *fn, int error)
+{
+    char line[96];
+    vq__format(line, sizeof line, "skipped: %s answered %d", fn, error);
+    vq__log(p->log, p->user, vq_backend_str(b), line);
+}
+
+static void vq__probe_cuda(vq__probing *p)
+{
+    int (*Init)(unsigned), (*DriverGetVersion)(int *), (*DeviceGetCount)(int *);
+    int (*DeviceGet)(int *, int), (*DeviceGetName)(char *, int, int);
+    int (*DeviceGetAttribute)(int *, int, int), (*DeviceTotalMem_v2)(size_t *, int);
+    const char *why;
+    int error, n = 0, i, version = 0, handle, major, minor;
+#if defined(_WIN32)
+    void *lib = vq__open("nvcuda.dll", &why);
+#else
+    void *lib = vq__open("libcuda.so.1", &why);
+#endif
+    if (!lib) { vq__log(p->log, p->user, "cuda", why); return; }
+    if (!VQ__SYMBOL(lib, cu, Init) || !VQ__SYMBOL(lib, cu, DriverGetVersion)
+        || !VQ__SYMBOL(lib, cu, DeviceGetCount) || !VQ__SYMBOL(lib, cu, DeviceGet)
+        || !VQ__SYMBOL(lib, cu, DeviceGetName) || !VQ__SYMBOL(lib, cu, DeviceGetAttribute)
+        || !VQ__SYMBOL(lib, cu, DeviceTotalMem_v2)) {
+        vq__log(p->log, p->user, "cuda", "skipped: the driver library lacks a symbol");
+        return;
+    }
+    if ((error = Init(0)) != 0) { vq__probe_failed(p, VQ_CUDA, "cuInit", error); return; }
+    if ((error = DeviceGetCount(&n)) != 0) {
+        vq__probe_failed(p, VQ_CUDA, "cuDeviceGetCount", error);
+        return;
+    }
+    if (DriverGetVersion(&version)) version = 0;
+    if (n <= 0) vq__log(p->log, p->user, "cuda", "no device");
+    for (i = 0; i < n; i++) {
+        vq_device d;
+        size_t bytes = 0;
+        memset(&d, 0, sizeof d);
+        if (DeviceGet(&handle, i) || DeviceGetAttribute(&major, 75, handle)
+            || DeviceGetAttribute(&minor, 76, handle)) {
+            vq__probe_failed(p, VQ_CUDA, "cuDeviceGetAttribute", i);
+            continue;
+        }
+        DeviceGetName(d.name, (int)sizeof d.name - 1, handle);
+        DeviceTotalMem_v2(&bytes, handle);
+        vq__format(d.arch, sizeof d.arch, "sm_%d", major * 10 + minor);
+        d.backend = VQ_CUDA;
+        d.ordinal = i;
+        d.memory_bytes = (int64_t)bytes;
+        d.runtime = version;
+        vq__found(p, &d);
+    }
+}
+
+/* hipDeviceProp_tR0600, the layout since ROCm 6.0: its size, and where two members lie. */
+#define VQ__HIP_PROP_BYTES 1472
+#define VQ__HIP_MEM_AT     288
+#define VQ__HIP_ARCH_AT    1160
+
+static void vq__probe_hip(vq__probing *p)
+{
+    static const char *const names[] = {
+#if defined(_WIN32)
+        "amdhip64_7.dll", "amdhip64_6.dll",
+#else
+        "libamdhip64.so.7", "libamdhip64.so.6", "libamdhip64.so",
+#endif
+    };
+    int (*RuntimeGetVersion)(int *), (*GetDeviceCount)(int *);
+    int (*GetDevicePropertiesR0600)(void *, int);
+    const char *why = NULL;
+    void *lib = NULL;
+    int error, n = 0, i, version = 0;
+    for (i = 0; i < VQ__COUNT(names) && !lib; i++) lib = vq__open(names[i], &why);
+    if (!lib) { vq__log(p->log, p->user, "hip", why); return; }
+    if (!VQ__SYMBOL(lib, hip, RuntimeGetVersion) || !VQ__SYMBOL(lib, hip, GetDeviceCount)
+        || !VQ__SYMBOL(lib, hip, GetDevicePropertiesR0600)) {
+        vq__log(p->log, p->user, "hip", "skipped: the runtime lacks a symbol: before ROCm 6?");
+        return;
+    }
+    if ((error = GetDeviceCount(&n)) != 0) {
+        vq__probe_failed(p, VQ_HIP, "hipGetDeviceCount", error);
+        return;
+    }
+    if (RuntimeGetVersion(&version)) version = 0;
+    if (n <= 0) vq__log(p->log, p->user, "hip", "no device");
+    for (i = 0; i < n; i++) {
+        union { char bytes[2 * VQ__HIP_PROP_BYTES]; int64_t align; } prop;    /* it may grow */
+        vq_device d;
+        size_t bytes;
+        memset(&d, 0, sizeof d);
+        memset(&prop, 0, sizeof prop);
+        if ((error = GetDevicePropertiesR0600(&prop, i)) != 0) {
+            vq__probe_failed(p, VQ_HIP, "hipGetDeviceProperties", error);
+            continue;
+        }
+        memcpy(d.name, prop.bytes, sizeof d.name - 1);
+        memcpy(d.arch, prop.bytes + VQ__HIP_ARCH_AT, sizeof d.arch - 1);
+        memcpy(&bytes, prop.bytes + VQ__HIP_MEM_AT, sizeof bytes);
+        d.backend = VQ_HIP;
+        d.ordinal = i;
+        d.memory_bytes = (int64_t)bytes;
+        d.runtime = version;
+        vq__found(p, &d);
+    }
+}
+
+vq_status vq_probe(uint32_t backends, vq_device *out, int cap, int *count, vq__log_fn log,
+                   void *log_user)
+{
+    vq__probing p;
+    vq_device cpu;
+    if (!count) return VQ_BAD_ARG;
+    memset(&p, 0, sizeof p);
+    p.out = out;
+    p.cap = cap;
+    p.log = log;
+    p.user = log_user;
+    if (!backends) backends = ~0u;
+    if (backends >> VQ_HIP & 1u) vq__probe_hip(&p);
+    if (backends >> VQ_CUDA & 1u) vq__probe_cuda(&p);
+    if (backends >> VQ_CPU & 1u) {
+        memset(&cpu, 0, sizeof cpu);
+        memcpy(cpu.arch, "cpu", 4);
+#if defined(__x86_64__) || defined(_M_X64)
+        memcpy(cpu.name, "x86-64", 7);
+#elif defined(__aarch64__)
+        memcpy(cpu.name, "aarch64", 8);
+#else
+        memcpy(cpu.name, "a CPU", 6);
+#endif
+        cpu.backend = VQ_CPU;
+        vq__found(&p, &cpu);
+    }
+    *count = p.count;
+    return VQ_OK;
+}
+
+/* ===========================================================================
+   >>impl-check     an op's arguments, seen alike; each guard once
+   =========================================================================== */
+
+enum { VQ__IN, VQ__OUT };
+
+/* twin: the argument whose memory an output may be, when the views are the same; -1 none. */
+typedef struct vq__arg { const char *name; const vq_tensor *t; int out, twin; } vq__arg;
+
+/* What plan, run and explain need to know of any op's args. */
+typedef struct vq__view {
+    const vq_call *call;
+    const vq_key  *key;               /* NULL: the op has none */
+    vq__arg        arg[6];
+    int            count;
+} vq__view;
+
+static void vq__see(vq__view *v, const char *name, const vq_tensor *t, int out, int twin)
+{
+    vq__arg *a = &v->arg[v->count++];
+    a->name = name;
+    a->t = t;
+    a->out = out;
+    a->twin = twin;
+}
+
+/* A tensor of one of the types and of these extents; -1 is any. */
+static vq_status vq__check_like(vq_report *r, const char *name, const vq_tensor *t, uint32_t types,
+                                int rank, const int64_t *shape)
+{
+    int i;
+    if (vq__check_tensor(t, name, r)) return r->status;
+    if (!vq__is_any(t->dtype, types)) return vq__refuse(r, VQ_GUARD_TYPE, name, t->dtype, types);
+    if (t->rank != rank) return vq__refuse(r, VQ_GUARD_RANK, name, t->rank, rank);
+    for (i = 0; i < rank; i++)
+        if (shape[i] >= 0 && t->shape[i] != shape[i])
+            return vq__refuse(r, VQ_GUARD_SHAPE, name, t->shape[i], shape[i]);
+    return VQ_OK;
+}
+
+static vq_status vq__check_strided(vq_report *r, const char *name, const vq_tensor *t)
+{
+    return t->layout == VQ_STRIDED ? VQ_OK
+        : vq__refuse(r, VQ_GUARD_LAYOUT, name, t->layout, VQ__IS(VQ_STRIDED));
+}
+
+/* No two elements of an output may share memory: sorted by stride, each dimension must step
+   over all that the finer ones span. */
+static vq_status vq__check_apart(vq_report *r, const char *name, const vq_tensor *t)
+{
+    int64_t span = 1, n;
+    int used = 0, i, best, dims = t->rank;
+    if (vq__empty(t)) return VQ_OK;
+    if (t->layout != VQ_STRIDED) {                           /* the plane is checked already */
+        vq_tensor plane = *t;
+        if (t->rank == 2 || t->shape[0] == 1) return VQ_OK;
+        plane.shape[0] = 1;
+        span = vq__bytes(&plane);
+        return t->stride[0] >= span ? VQ_OK
+                                    : vq__refuse(r, VQ_GUARD_STRIDE, name, t->stride[0], span);
+    }
+    if (vq_dtype_bits(t->dtype) < 8) span = vq_row_bytes(t->dtype, t->shape[--dims]);
+    for (n = 0; n < dims; n++) {
+        for (best = -1, i = 0; i < dims; i++)
+            if (!(used >> i & 1) && t->shape[i] > 1
+                && (best < 0 || t->stride[i] < t->stride[best])) best = i;
+        if (best < 0) break;
+        used |= 1 << best;
+        if (t->stride[best] < span)
+            return vq__refuse(r, VQ_GUARD_STRIDE, name, t->stride[best], span);
+        span += (t->shape[best] - 1) * t->stride[best];      /* fits: vq__bytes() did */
+    }
+    return VQ_OK;
+}
+
+/* Rows apart, elements side by side: what quantization reads and writes. */
+static vq_status vq__check_rows(vq_report *r, const char *name, const vq_tensor *t, uint32_t types,
+                                int64_t rows, int64_t cols)
+{
+    int64_t shape[2];
+    shape[0] = rows;
+    shape[1] = cols;
+    if (vq__check_like(r, name, t, types, 2, shape) || vq__check_strided(r, name, t))
+        return r->status;
+    if (t->shape[1] > 1 && t->stride[1] != 1)
+        return vq__refuse(r, VQ_GUARD_STRIDE, name, t->stride[1], 1);
+    return vq__check_apart(r, name, t);
+}
+
+static vq_status vq__check_scale(vq_report *r, const vq_key *k, const vq_tensor *scale, int out,
+                                 int64_t rows, int64_t cols)
+{
+    int64_t group[2], count[2];
+    vq_key_group(k, rows, cols, group, count);
+    if (vq__check_like(r, "scale", scale, VQ__IS(k->scale_type), 2, count)
+        || vq__check_strided(r, "scale", scale)) return r->status;
+    return out ? vq__check_apart(r, "scale", scale) : VQ_OK;
+}
+
+/* An extent that the key's groups do not divide, where it wants whole ones. */
+static vq_status vq__check_tail(vq_report *r, const vq_key *k, const char *name, int64_t rows,
+                                int64_t cols)
+{
+    int i;
+    if (!(k->flags & VQ_KEY_NO_TAIL)) return VQ_OK;
+    for (i = 0; i < 2; i++) {
+        int64_t n = i ? cols : rows, g = i ? k->group_cols : k->group_rows, tail = g > 0 ? n % g : 0;
+        if (!tail) continue;
+        vq__refuse(r, VQ_GUARD_SHAPE, name, n, n - tail + (n <= INT64_MAX - g ? g : 0));
+        if (tail * 2 < g && n > g) r->nearest = n - tail;
+        return r->status;
+    }
+    return VQ_OK;
+}
+
+#ifndef VQ_NO_CONVERT
+static void vq__args_cast(const void *args, vq__view *v)
+{
+    const vq_cast_args *a = (const vq_cast_args *)args;
+    vq__see(v, "x", &a->x, VQ__IN, -1);
+    vq__see(v, "y", &a->y, VQ__OUT, 0);
+}
+
+static vq_status vq__check_cast(const void *args, vq_report *r)
+{
+    const vq_cast_args *a = (const vq_cast_args *)args;
+    if (vq__check_tensor(&a->x, "x", r) || vq__check_strided(r, "x", &a->x)
+        || vq__check_like(r, "y", &a->y, VQ__TYPES, a->x.rank, a->x.shape)
+        || vq__check_strided(r, "y", &a->y)) return r->status;
+    if ((unsigned)a->overflow >= VQ_OVERFLOW_COUNT)
+        return vq__refuse(r, VQ_GUARD_VALUE, "overflow", a->overflow, VQ_OVERFLOW_COUNT - 1);
+    return vq__check_apart(r, "y", &a->y);
+}
+
+static vq_dtype vq__fnuz_twin(vq_dtype t)
+{
+    return t == VQ_E4M3FN ? VQ_E4M3FNUZ : t == VQ_E4M3FNUZ ? VQ_E4M3FN
+         : t == VQ_E5M2 ? VQ_E5M2FNUZ : VQ_E5M2;
+}
+
+static void vq__args_fnuz_normalize(const void *args, vq__view *v)
+{
+    const vq_fnuz_normalize_args *a = (const vq_fnuz_normalize_args *)args;
+    vq__see(v, "x", &a->x, VQ__IN, -1);
+    vq__see(v, "scale", &a->scale, VQ__IN, -1);
+    vq__see(v, "y", &a->y, VQ__OUT, 0);
+    vq__see(v, "scale_out", &a->scale_out, VQ__OUT, 1);
+}
+
+static vq_status vq__check_fnuz_normalize(const void *args, vq_report *r)
+{
+    static const int64_t any[2] = { -1, -1 };
+    const vq_fnuz_normalize_args *a = (const vq_fnuz_normalize_args *)args;
+    const uint32_t scales = VQ__FLOAT | VQ__IS(VQ_E8M0);
+    if (vq__check_rows(r, "x", &a->x, VQ__FP8, -1, -1)
+        || vq__check_rows(r, "y", &a->y, VQ__IS(vq__fnuz_twin(a->x.dtype)), a->x.shape[0],
+                          a->x.shape[1])
+        || vq__check_like(r, "scale", &a->scale, scales, 2, any)
+        || vq__check_strided(r, "scale", &a->scale)
+        || vq__check_like(r, "scale_out", &a->scale_out, VQ__IS(a->scale.dtype), 2, a->scale.shape)
+        || vq__check_strided(r, "scale_out", &a->scale_out)) return r->status;
+    if ((unsigned)a->overflow >= VQ_OVERFLOW_COUNT)
+        return vq__refuse(r, VQ_GUARD_VALUE, "overflow", a->overflow, VQ_OVERFLOW_COUNT - 1);
+    return vq__check_apart(r, "scale_out", &a->scale_out);
+}
+#endif
+
+#ifndef VQ_NO_QUANT
+static void vq__args_quant(const void *args, vq__view *v)
+{
+    const vq_quant_args *a = (const vq_quant_args *)args;
+    v->key = &a->key;
+    vq__see(v, "x", &a->x, VQ__IN, -1);
+    vq__see(v, "q", &a->q, VQ__OUT, -1);
+    vq__see(v, "scale", &a->scale, a->key.flags & VQ_KEY_STATIC ? VQ__IN : VQ__OUT, -1);
+}
+
+static vq_status vq__check_quant(const void *args, vq_report *r)
+{
+    const vq_quant_args *a = (const vq_quant_args *)args;
+    const int64_t *n = a->x.shape;
+    if (vq__check_key(&a->key, r) || vq__check_rows(r, "x", &a->x, VQ__FLOAT, -1, -1)
+        || vq__check_rows(r, "q", &a->q, VQ__IS(a->key.elem), n[0], n[1])
+        || vq__check_tail(r, &a->key, "x", n[0], n[1])) return r->status;
+    return vq__check_scale(r, &a->key, &a->scale, !(a->key.flags & VQ_KEY_STATIC), n[0], n[1]);
+}
+
+static void vq__args_dequant(const void *args, vq__view *v)
+{
+    const vq_dequant_args *a = (const vq_dequant_args *)args;
+    v->key = &a->key;
+    vq__see(v, "q", &a->q, VQ__IN, -1);
+    vq__see(v, "scale", &a->scale, VQ__IN, -1);
+    vq__see(v, "y", &a->y, VQ__OUT, -1);
+}
+
+static vq_status vq__check_dequant(const void *args, vq_report *r)
+{
+    const vq_dequant_args *a = (const vq_dequant_args *)args;
+    const int64_t *n = a->q.shape;
+    if (vq__check_key(&a->key, r) || vq__check_rows(r, "q", &a->q, VQ__IS(a->key.elem), -1, -1)
+        || vq__check_tail(r, &a->key, "q", n[0], n[1])
+        || vq__check_scale(r, &a->key, &a->scale, 0, n[0], n[1])) return r->status;
+    return vq__check_rows(r, "y", &a->y, VQ__FLOAT, n[0], n[1]);
+}
+#endif
+
+#ifndef VQ_NO_SCALES
+static void vq__args_scale_convert(const void *args, vq__view *v)
+{
+    const vq_scale_convert_args *a = (const vq_scale_convert_args *)args;
+    vq__see(v, "x", &a->x, VQ__IN, -1);
+    vq__see(v, "y", &a->y, VQ__OUT, -1);
+}
+
+static vq_status vq__check_scale_convert(const void *args, vq_report *r)
+{
+    static const int64_t any[3] = { -1, -1, -1 };
+    const vq_scale_convert_args *a = (const vq_scale_convert_args *)args;
+    uint32_t packed = VQ__IS(VQ_E2M3) | VQ__IS(VQ_E3M2) | VQ__IS(VQ_E2M1) | VQ__IS(VQ_INT4)
+                    | VQ__IS(VQ_UINT4);
+    if (vq__check_like(r, "x", &a->x, VQ__TYPES & ~packed, a->x.rank == 3 ? 3 : 2, any)
+        || vq__check_like(r, "y", &a->y, VQ__IS(a->x.dtype), a->x.rank, a->x.shape))
+        return r->status;
+    return vq__check_apart(r, "y", &a->y);
+}
+#endif
+
+static int vq__same_view(const vq_tensor *a, const vq_tensor *b)
+{
+    return a->data == b->data && vq_dtype_bits(a->dtype) == vq_dtype_bits(b->dtype)
+        && a->layout == b->layout && a->rank == b->rank
+        && !memcmp(a->shape, b->shape, (size_t)a->rank * sizeof *a->shape)
+        && !memcmp(a->stride, b->stride, (size_t)a->rank * sizeof *a->stride);
+}
+
+/* Guards that look at pointers; vq_plan() needs none, vq_run() does. */
+static vq_status vq__check_data(const vq__view *v, vq_report *r)
+{
+    int64_t bytes[6];
+    int i, j;
+    for (i = 0; i < v->count; i++) {
+        const vq__arg *a = &v->arg[i];
+        const char *p = (const char *)a->t->data;
+        bytes[i] = vq__empty(a->t) ? 0 : vq__bytes(a->t);
+        if (bytes[i] && !p) return vq__refuse(r, VQ_GUARD_PRESENT, a->name, 0, 0);
+        for (j = 0; j < i; j++) {
+            const vq__arg *b = &v->arg[j];
+            const char *o = (const char *)b->t->data;
+            if ((a->out || b->out) && bytes[i] && bytes[j]
+                && (uintptr_t)p < (uintptr_t)o + (uintptr_t)bytes[j]
+                && (uintptr_t)o < (uintptr_t)p + (uintptr_t)bytes[i]
+                && !(a->twin == j && vq__same_view(a->t, b->t)))
+                return vq__refuse(r, VQ_GUARD_OVERLAP, a->name, 0, 0);
+        }
+    }
+    return VQ_OK;
+}
+
+/* ===========================================================================
+   >>impl-ref-convert    scalar references: the definition of each op, plainly
+   =========================================================================== */
+
+/* Element (r, c) of the last two dimensions; data may lie anywhere. */
+static uint32_t vq__get_code(const vq_tensor *t, int64_t r, int64_t c)
+{
+    int bits = vq_dtype_bits(t->dtype);
+    int64_t row = t->stride[t->rank - 2], col = t->stride[t->rank - 1];
+    const char *p = (const char *)t->data;
+    if (bits < 8) return vq_code_get(p + r * row, bits, c);
+    return vq_code_get(p + vq_layout_index(t->layout, row, col, r, c) * (bits / 8), bits, 0);
+}
+
+static void vq__put_code(const vq_tensor *t, int64_t r, int64_t c, uint32_t code)
+{
+    int bits = vq_dtype_bits(t->dtype);
+    int64_t row = t->stride[t->rank - 2], col = t->stride[t->rank - 1];
+    char *p = (char *)t->data;
+    if (bits < 8) vq_code_put(p + r * row, bits, c, code);
+    else vq_code_put(p + vq_layout_index(t->layout, row, col, r, c) * (bits / 8), bits, 0, code);
+}
+
+static float vq__get(const vq_tensor *t, int64_t r, int64_t c)
+{
+    return vq_decode(t->dtype, vq__get_code(t, r, c));
+}
+
+/* t as rank 4, the missing extents 1: one loop nest serves every rank. */
+static vq_tensor vq__rank4(const vq_tensor *t)
+{
+    vq_tensor w = *t;
+    int i;
+    for (i = 3; i >= 0; i--) {
+        int from = i - (4 - t->rank);
+        w.shape[i] = from >= 0 ? t->shape[from] : 1;
+        w.stride[i] = from >= 0 ? t->stride[from] : 1;
+    }
+    w.rank = 4;
+    return w;
+}
+
+/* The matrix (i, j) of a rank-4 tensor. */
+static vq_tensor vq__plane(const vq_tensor *t, int64_t i, int64_t j)
+{
+    vq_tensor p = *t;
+    int bits = vq_dtype_bits(t->dtype);
+    int64_t unit = bits < 8 || t->layout != VQ_STRIDED ? 1 : bits / 8;
+    p.data = (char *)t->data + (i * t->stride[0] + j * t->stride[1]) * unit;
+    return p;
+}
+
+/* What is left of a packed row's last byte is padding, and 0. */
+static void vq__pad_row(const vq_tensor *t, int64_t r)
+{
+    int64_t bits = t->shape[t->rank - 1] % 8 * vq_dtype_bits(t->dtype), end;
+    uint8_t *row = (uint8_t *)t->data + r * t->stride[t->rank - 2];
+    if (vq_dtype_bits(t->dtype) >= 8 || bits % 8 == 0) return;
+    end = vq_row_bytes(t->dtype, t->shape[t->rank - 1]) - 1;
+    row[end] = (uint8_t)(row[end] & ((1u << bits % 8) - 1u));
+}
+
+#ifndef VQ_NO_CONVERT
+static vq_status vq__ref_cast(const void *args)
+{
+    const vq_cast_args *a = (const vq_cast_args *)args;
+    vq_tensor x = vq__rank4(&a->x), y = vq__rank4(&a->y);
+    int64_t i, j, r, c;
+
+    for (i = 0; i < y.shape[0]; i++)
+        for (j = 0; j < y.shape[1]; j++) {
+            vq_tensor from = vq__plane(&x, i, j), to = vq__plane(&y, i, j);
+            for (r = 0; r < y.shape[2]; r++) {
+                for (c = 0; c < y.shape[3]; c++)
+                    vq__put_code(&to, r, c, vq_encode(y.dtype, vq__get(&from, r, c), a->overflow));
+                if (y.shape[3]) vq__pad_row(&to, r);
+            }
+        }
+    return VQ_OK;
+}
+
+static vq_status vq__ref_fnuz_normalize(const void *args)
+{
+    const vq_fnuz_normalize_args *a = (const vq_fnuz_normalize_args *)args;
+    const float factor = a->y.dtype == VQ_E4M3FNUZ || a->y.dtype == VQ_E5M2FNUZ ? 2.0f : 0.5f;
+    int64_t r, c;
+
+    for (r = 0; r < a->x.shape[0]; r++)
+        for (c = 0; c < a->x.shape[1]; c++)
+            vq__put_code(&a->y, r, c, vq_fnuz_code(a->x.dtype, (uint8_t)vq__get_code(&a->x, r, c),
+                                                   a->overflow));
+    for (r = 0; r < a->scale.shape[0]; r++)
+        for (c = 0; c < a->scale.shape[1]; c++)
+            vq__put_code(&a->scale_out, r, c,
+                         vq_encode(a->scale.dtype, vq__mul(vq__get(&a->scale, r, c), factor),
+                                   VQ_NONFINITE));
+    return VQ_OK;
+}
+#endif
+
+#ifndef VQ_NO_SCALES
+static vq_status vq__ref_scale_convert(const void *args)
+{
+    const vq_scale_convert_args *a = (const vq_scale_convert_args *)args;
+    vq_tensor x = vq__rank4(&a->x), y = vq__rank4(&a->y);
+    int64_t rows = y.shape[2], cols = y.shape[3], full_rows = rows, full_cols = cols, i, r, c;
+
+    if (vq__empty(&a->x)) return VQ_OK;
+    if (y.layout != VQ_STRIDED) {
+        vq__tile(y.layout, &full_rows, &full_cols);
+        full_rows = y.layout == VQ_PACKED_UE8M0 ? vq__packed_rows(&y) : vq__up(rows, full_rows);
+        full_cols = vq__up(cols, full_cols);
+    }
+    for (i = 0; i < y.shape[1]; i++) {
+        vq_tensor from = vq__plane(&x, 0, i), to = vq__plane(&y, 0, i);
+        for (r = 0; r < full_rows; r++)
+            for (c = 0; c < full_cols; c++)
+                vq__put_code(&to, r, c, r < rows && c < cols ? vq__get_code(&from, r, c) : 0u);
+    }
+    return VQ_OK;
+}
+#endif
+
+/* ===========================================================================
+   >>impl-ref-quant
+   =========================================================================== */
+
+#ifndef VQ_NO_QUANT
+static vq_status vq__ref_quant(const void *args)
+{
+    const vq_quant_args *a = (const vq_quant_args *)args;
+    const vq_key *k = &a->key;
+    int64_t rows = a->x.shape[0], cols = a->x.shape[1], g, h, i, j, group[2], count[2];
+
+    vq_key_group(k, rows, cols, group, count);
+    if (vq__empty(&a->x)) return VQ_OK;
+    for (g = 0; g < count[0]; g++)
+        for (h = 0; h < count[1]; h++) {
+            int64_t r0 = g * group[0], r1 = group[0] < rows - r0 ? r0 + group[0] : rows;
+            int64_t c0 = h * group[1], c1 = group[1] < cols - c0 ? c0 + group[1] : cols;
+            uint32_t amax = 0;
+            float scale, inv;
+
+            if (k->flags & VQ_KEY_STATIC) scale = vq__get(&a->scale, g, h);
+            else {
+                for (i = r0; i < r1; i++)
+                    for (j = c0; j < c1; j++) {
+                        uint32_t m = vq__amax_bits(vq__get(&a->x, i, j), a->x.dtype);
+                        if (m > amax) amax = m;
+                    }
+                scale = vq__scale_of(k, amax);
+                vq__put_code(&a->scale, g, h, vq__f32_bits(scale));
+            }
+            inv = vq__div(1.0f, scale);
+            for (i = r0; i < r1; i++)
+                for (j = c0; j < c1; j++)
+                    vq__put_code(&a->q, i, j, vq__code_of(k, vq__get(&a->x, i, j), scale, inv));
+        }
+    return VQ_OK;
+}
+
+static vq_status vq__ref_dequant(const void *args)
+{
+    const vq_dequant_args *a = (const vq_dequant_args *)args;
+    int64_t rows = a->q.shape[0], cols = a->q.shape[1], i, j, group[2], count[2];
+
+    vq_key_group(&a->key, rows, cols, group, count);
+    for (i = 0; i < rows; i++)
+        for (j = 0; j < cols; j++) {
+            float scale = vq__get(&a->scale, i / group[0], j / group[1]);
+            vq__put_code(&a->y, i, j, vq__value_of(a->q.dtype, vq__get_code(&a->q, i, j), scale,
+                                                   a->y.dtype));
+        }
+    return VQ_OK;
+}
+#endif
+
+/* ===========================================================================
+   >>impl-registry  identity from the list, policy from the table
+   =========================================================================== */
+
+static const struct vq__op {
+    const char *name;
+    void      (*see)(const void *args, vq__view *v);
+    vq_status (*check)(const void *args, vq_report *r);
+    vq_status (*ref)(const void *args);
+} vq__ops[] = {
+    { "none", NULL, NULL, NULL },
+#define X(ID, name) { #name, vq__args_##name, vq__check_##name, vq__ref_##name },
+    VQ_OPS(X)
+#undef X
+};
+
+const char *vq_op_str(vq_op op) { return (unsigned)op < VQ_OP_COUNT ? vq__ops[op].name : "unknown"; }
+
+vq_op vq_op_of(const char *text)
+{
+    int i;
+    for (i = 1; text && i < VQ_OP_COUNT; i++) if (!strcmp(text, vq__ops[i].name)) return (vq_op)i;
+    return VQ_OP_NONE;
+}
+
+/* Which keys an implementation serves: a mask for each field. */
+struct vq__pattern { uint32_t elems, scales, groupings, scale_rules, code_rules; };
+
+static int vq__grouping(const vq_key *k)
+{
+    if (k->group_rows == -1) return k->group_cols == -1 ? VQ__TENSOR
+                                  : k->group_cols == 1 ? VQ__CHANNEL : VQ__BLOCK;
+    if (k->group_rows == 1) return k->group_cols == -1 ? VQ__TOKEN : VQ__GROUP;
+    return VQ__BLOCK;
+}
+
+#define VQ__ANY_GROUPING ((1u << VQ__GROUPING_COUNT) - 1u)
+
+static const struct vq__pattern vq__fp8_keys = {
+    VQ__FP8, VQ__IS(VQ_F32), VQ__ANY_GROUPING,
+    VQ__IS(VQ_SCALE_GIVEN) | VQ__IS(VQ_SCALE_DIV) | VQ__IS(VQ_SCALE_INV),
+    VQ__IS(VQ_CODE_DIV) | VQ__IS(VQ_CODE_INV)
+};
+
+struct vq__row {
+    vq_op       op;
+    const char *impl;
+    vq_slot     slot;                 /* VQ_SLOT_NONE: the reference */
+    const struct vq__pattern *keys;   /* NULL: the op has no key */
+    uint32_t    caps, flags;
+    const char *proven;               /* platforms it ran on, spaces between; NULL: any */
+    size_t    (*workspace)(const void *args);          /* NULL: none */
+};
+
+#define VQ__GOOD   (VQ_ROW_BIT_EXACT | VQ_ROW_BATCH_INVARIANT)
+#define VQ__GPU(op, keys)       { VQ_OP_##op, "gpu", VQ_SLOT_##op, keys, 0, VQ__GOOD, "", NULL },
+#define VQ__REFERENCE(op, keys) { VQ_OP_##op, "reference", VQ_SLOT_NONE, keys, 0, VQ__GOOD, NULL, \
+                                  NULL },
+
+/* In the order they are tried: native, portable kernel, emulation, reference. */
+static const struct vq__row vq__rows[] = {
+#ifndef VQ_NO_CONVERT
+    VQ__GPU(CAST, NULL)
+    VQ__REFERENCE(CAST, NULL)
+    VQ__GPU(FNUZ_NORMALIZE, NULL)
+    VQ__REFERENCE(FNUZ_NORMALIZE, NULL)
+#endif
+#ifndef VQ_NO_QUANT
+    VQ__GPU(QUANT, &vq__fp8_keys)
+    VQ__REFERENCE(QUANT, &vq__fp8_keys)
+    VQ__GPU(DEQUANT, &vq__fp8_keys)
+    VQ__REFERENCE(DEQUANT, &vq__fp8_keys)
+#endif
+#ifndef VQ_NO_SCALES
+    VQ__GPU(SCALE_CONVERT, NULL)
+    VQ__REFERENCE(SCALE_CONVERT, NULL)
+#endif
+    { VQ_OP_NONE, "none", VQ_SLOT_NONE, NULL, 0, 0, NULL, NULL }       /* never empty */
+};
+
+struct vq__block { struct vq__block *next; void *p; size_t bytes; };
+
+struct vq_ctx {
+    vq_desc           desc;
+    vq_platform       platform;
+    char              arch[64], only[32];
+    const vq_kernels *kernels;        /* NULL: none loaded */
+    int               planning;       /* desc.assume: as if this version's kernels were there */
+    struct vq__block *blocks;         /* of vq_mem_alloc(); with mem, under lock */
+    vq_mem            mem;
+    volatile int      lock;
+};
+
+static vq_status vq__pattern_field(vq_report *r, char kind, const char *arg, int found,
+                                   uint32_t served)
+{
+    if (served >> found & 1u) return VQ_OK;
+    return vq__refuse_as(r, VQ_GUARD_PATTERN, kind, arg, found, served);
+}
+
+static vq_status vq__serves(const struct vq__pattern *p, const vq_key *k, vq_report *r)
+{
+    if (vq__pattern_field(r, 't', "key.elem", k->elem, p->elems)
+        || vq__pattern_field(r, 't', "key.scale_type", k->scale_type, p->scales)
+        || vq__pattern_field(r, 'g', "the grouping", vq__grouping(k), p->groupings)
+        || vq__pattern_field(r, 'r', "key.scale_rule", k->scale_rule, p->scale_rules)
+        || vq__pattern_field(r, 'd', "key.code_rule", k->code_rule, p->code_rules)
+        || vq__pattern_field(r, 't', "key.arith", k->arith, VQ__IS(VQ_F32))) return r->status;
+    if (k->flags & VQ_KEY_ASYMMETRIC) return vq__refuse(r, VQ_GUARD_PATTERN, "key.asym", 1, 0);
+    if (k->bound_kind) return vq__refuse(r, VQ_GUARD_PATTERN, "key.bound_kind", k->bound_kind, 0);
+    if (k->scale2_kind) return vq__refuse(r, VQ_GUARD_PATTERN, "key.scale2_kind", k->scale2_kind, 0);
+    if (k->overflow) return vq__refuse(r, VQ_GUARD_PATTERN, "key.overflow", k->overflow, 0);
+    return VQ_OK;
+}
+
+/* Is name one of the words of list? */
+static int vq__lists(const char *list, const char *name)
+{
+    size_t n = strlen(name);
+    const char *p;
+    for (p = list; n && (p = strstr(p, name)) != NULL; p += n)
+        if ((p == list || p[-1] == ' ') && (p[n] == ' ' || !p[n])) return 1;
+    return 0;
+}
+
+static uint32_t vq__flags_of(const vq_ctx *ctx, const struct vq__row *row, const vq__view *v)
+{
+    uint32_t flags = row->flags;
+    if (row->proven && !vq__lists(row->proven, ctx->platform.name)) flags |= VQ_ROW_UNPROVEN;
+    if (v->key && v->key->group_rows != 1 && !(v->key->flags & VQ_KEY_STATIC))
+        flags &= ~VQ_ROW_BATCH_INVARIANT;
+    return flags;
+}
+
+/* Would this row serve the call? Every guard asks whether a thing is there. */
+static vq_status vq__try(const vq_ctx *ctx, const struct vq__row *row, const vq__view *v,
+                         vq_report *r)
+{
+    const vq_policy *call = &v->call->policy;
+    const uint32_t forbid = call->forbid | ctx->desc.policy.forbid;
+    const char *only = call->only ? call->only : ctx->desc.policy.only;
+    int i, gpu = row->slot != VQ_SLOT_NONE;
+    vq_where reach = gpu ? VQ_DEVICE : VQ_HOST;
+    uint32_t missing = row->caps & ~ctx->platform.caps;
+
+    memset(r, 0, offsetof(vq_report, text));
+    r->text[0] = 0;
+    r->op = vq__ops[row->op].name;
+    r->impl = row->impl;
+    r->flags = vq__flags_of(ctx, row, v);
+
+    if (v->key && row->keys && vq__serves(row->keys, v->key, r)) return r->status;
+    if (gpu && !(ctx->planning ? ctx->platform.wave > 1
+                               : ctx->kernels && ctx->kernels->kernel[row->slot]))
+        return vq__refuse(r, VQ_GUARD_KERNEL, "the kernel", 0, 0);
+    if (missing)
+        return vq__refuse(r, VQ_GUARD_CAPS, ctx->platform.name, row->caps & ~missing, missing);
+    for (i = 0; i < v->count; i++) {
+        vq_where at = v->arg[i].t->where;
+        if (at != VQ_MANAGED && at != reach)
+            return vq__refuse(r, VQ_GUARD_PLACE, v->arg[i].name, at,
+                              VQ__IS(reach) | VQ__IS(VQ_MANAGED));
+    }
+    if ((only && strcmp(only, row->impl))
+        || ((forbid & VQ_FORBID_REFERENCE) && !gpu)
+        || ((forbid & VQ_FORBID_EMULATED)  && (r->flags & VQ_ROW_EMULATED))
+        || ((forbid & VQ_FORBID_INEXACT)   && !(r->flags & VQ_ROW_BIT_EXACT))
+        || ((forbid & VQ_FORBID_UNPROVEN)  && (r->flags & VQ_ROW_UNPROVEN)))
+        return vq__refuse(r, VQ_GUARD_POLICY, "it", 0, 0);
+    return VQ_OK;
+}
+
+/* Fills v, and checks what does not depend on pointers: the start of plan and explain. */
+static vq_status vq__look(const vq_ctx *ctx, vq_op op, const void *args, vq__view *v, vq_report *r)
+{
+    memset(v, 0, sizeof *v);
+    memset(r, 0, offsetof(vq_report, text));
+    if (!ctx) return vq__refuse(r, VQ_GUARD_PRESENT, "ctx", 0, 0);
+    if (!args) return vq__refuse(r, VQ_GUARD_PRESENT, "args", 0, 0);
+    v->call = (const vq_call *)args;                             /* the first member, always */
+    if ((unsigned)op >= VQ_OP_COUNT || op == VQ_OP_NONE)
+        return vq__refuse(r, VQ_GUARD_VALUE, "op", (int64_t)op, VQ_OP_COUNT - 1);
+    r->op = vq__ops[op].name;
+    vq__ops[op].see(args, v);
+    return vq__ops[op].check(args, r);
+}
+
+vq_status vq_plan(const vq_ctx *ctx, vq_op op, const void *args, vq_choice *out)
+{
+    vq_report r, furthest;
+    vq__view v;
+    int i, refused = 0;
+    if (vq__look(ctx, op, args, &v, &r)) return vq__tell(&r, v.call ? v.call->report : NULL);
+    if (!out) {
+        vq__refuse(&r, VQ_GUARD_PRESENT, "out", 0, 0);
+        return vq__tell(&r, v.call->report);
+    }
+    for (i = 0; i < VQ__COUNT(vq__rows); i++) {
+        const struct vq__row *row = &vq__rows[i];
+        if (row->op != op) continue;
+        if (!vq__try(ctx, row, &v, &r)) {
+            out->row = row;
+            out->op = op;
+            out->workspace_bytes = row->workspace ? row->workspace(args) : 0;
+            return VQ_OK;
+        }
+        if (!refused++ || r.guard > furthest.guard) furthest = r;
+    }
+    return vq__tell(&furthest, v.call->report);
+}
+
+static vq_status vq__run_gpu(const vq_ctx *ctx, vq_slot slot, const void *args, vq_report *r)
+{
+    int n = ctx->kernels->current();
+    const char *text;
+    if (n != ctx->desc.device)
+        return vq__refuse(r, VQ_GUARD_CURRENT, "the context's device", n, ctx->desc.device);
+    n = ctx->kernels->kernel[slot](args);
+    if (!n) return VQ_OK;
+    vq__refuse(r, VQ_GUARD_LAUNCH, "the launch", n, 0);
+    text = ctx->kernels->error_text(n);
+    if (text) strncpy(r->name, text, sizeof r->name - 1);
+    return r->status;
+}
+
+vq_status vq_run(const vq_ctx *ctx, const vq_choice *c, const void *args)
+{
+    const vq_call *call = (const vq_call *)args;
+    vq_report r;
+    vq__view v;
+    vq_status s;
+    memset(&r, 0, offsetof(vq_report, text));
+    if (!ctx || !args || !c || !c->row) {
+        vq__refuse(&r, VQ_GUARD_PRESENT, !ctx ? "ctx" : !args ? "args" : "choice", 0, 0);
+        return vq__tell(&r, args ? call->report : NULL);
+    }
+    memset(&v, 0, sizeof v);
+    vq__ops[c->op].see(args, &v);
+    r.op = vq__ops[c->op].name;
+    r.impl = c->row->impl;
+    s = vq__check_data(&v, &r);
+    if (!s && c->workspace_bytes && (!call->workspace || call->workspace_bytes < c->workspace_bytes))
+        s = vq__refuse(&r, VQ_GUARD_WORKSPACE, "workspace",
+                       call->workspace ? (int64_t)call->workspace_bytes : 0,
+                       (int64_t)c->workspace_bytes);
+    if (!s && ctx->planning) s = vq__refuse(&r, VQ_GUARD_PLANNING, "the machine", 0, 0);
+    if (s) return vq__tell(&r, call->report);
+
+    if (ctx->desc.trace)
+        ctx->desc.trace(ctx->desc.trace_user, VQ_BEFORE, r.op, r.impl, args, VQ_OK);
+    if (c->row->slot) s = vq__run_gpu(ctx, c->row->slot, args, &r);
+    else {
+        uint64_t was = vq__fp_enter();
+        s = vq__ops[c->op].ref(args);
+        vq__fp_leave(was);
+    }
+    if (ctx->desc.trace) ctx->desc.trace(ctx->desc.trace_user, VQ_AFTER, r.op, r.impl, args, s);
+    return s ? vq__tell(&r, call->report) : VQ_OK;
+}
+
+const char *vq_impl_str(const vq_choice *c) { return c && c->row ? c->row->impl : "none"; }
+
+#define X(ID, name) \
+vq_status vq_##name(const vq_ctx *ctx, const vq_##name##_args *a) \
+{ \
+    vq_choice c; \
+    vq_status s = vq_plan(ctx, VQ_OP_##ID, a, &c); \
+    return s ? s : vq_run(ctx, &c, a); \
+}
+VQ_OPS(X)
+#undef X
+
+/* ===========================================================================
+   >>impl-explain   every candidate with its verdict; reports as text and JSON
+   =========================================================================== */
+
+/* Bytes of the elements of all inputs, and of all outputs: what the formula moves. */
+static void vq__count_bytes(const vq__view *v, vq_report *r)
+{
+    int i, j;
+    for (i = 0; i < v->count; i++) {
+        const vq_tensor *t = v->arg[i].t;
+        int64_t n = vq_row_bytes(t->dtype, t->shape[t->rank - 1]);
+        for (j = 0; j < t->rank - 1; j++) n *= t->shape[j];
+        if (v->arg[i].out) r->bytes_written += n; else r->bytes_read += n;
+    }
+}
+
+vq_status vq_explain(const vq_ctx *ctx, vq_op op, const void *args, vq_report *rows, int cap,
+                     int *count)
+{
+    vq_report r;
+    vq__view v;
+    int i;
+    if (count) *count = 0;
+    if (vq__look(ctx, op, args, &v, &r)) return vq__tell(&r, v.call ? v.call->report : NULL);
+    if (!count || (cap > 0 && !rows)) {
+        vq__refuse(&r, VQ_GUARD_PRESENT, count ? "rows" : "count", 0, 0);
+        return vq__tell(&r, v.call->report);
+    }
+    for (i = 0; i < VQ__COUNT(vq__rows); i++) {
+        if (vq__rows[i].op != op) continue;
+        vq__try(ctx, &vq__rows[i], &v, &r);
+        vq__count_bytes(&v, &r);
+        if (vq__rows[i].workspace) r.workspace_bytes = (int64_t)vq__rows[i].workspace(args);
+        vq__spell(&r);
+        if (*count < cap) rows[*count] = r;
+        ++*count;
+    }
+    return VQ_OK;
+}
+
+/* snprintf, piece by piece: `need` counts what did not fit, too. */
+typedef struct vq__text { char *out; size_t size, need; } vq__text;
+
+static void vq__put_text(vq__text *t, const char *s, size_t n)
+{
+    size_t room = t->need < t->size ? t->size - t->need : 0;
+    if (room > 1) {
+        size_t m = n < room ? n : room - 1;
+        memcpy(t->out + t->need, s, m);
+        t->out[t->need + m] = 0;
+    }
+    t->need += n;
+}
+
+static void vq__say(vq__text *t, const char *s) { vq__put_text(t, s, strlen(s)); }
+
+static void vq__say_number(vq__text *t, const char *before, int64_t v)
+{
+    char number[24];
+    vq__format(number, sizeof number, "%lld", (long long)v);
+    vq__say(t, before);
+    vq__say(t, number);
+}
+
+static const struct { uint32_t bit; const char *text; } vq__flag_text[] = {
+    { VQ_ROW_EMULATED, "emulated" }, { VQ_ROW_BATCH_INVARIANT, "batch-invariant" },
+    { VQ_ROW_BIT_EXACT, "bit-exact" }, { VQ_ROW_UNPROVEN, "unproven on this hardware" }
+};
+
+static vq__text vq__text_at(char *out, size_t size)
+{
+    vq__text t;
+    t.out = out;
+    t.size = size;
+    t.need = 0;
+    if (size) out[0] = 0;
+    return t;
+}
+
+int vq_report_text(const vq_report *rows, int count, char *out, size_t size)
+{
+    vq__text t = vq__text_at(out, size);
+    int i, j;
+    for (i = 0; i < count; i++) {
+        vq__say(&t, rows[i].text);
+        if (rows[i].guard == VQ_GUARD_NONE) {
+            for (j = 0; j < VQ__COUNT(vq__flag_text); j++)
+                if (rows[i].flags & vq__flag_text[j].bit) {
+                    vq__say(&t, ", ");
+                    vq__say(&t, vq__flag_text[j].text);
+                }
+            vq__say_number(&t, "; reads ", rows[i].bytes_read);
+            vq__say_number(&t, ", writes ", rows[i].bytes_written);
+            vq__say_number(&t, ", workspace ", rows[i].workspace_bytes);
+            vq__say(&t, " bytes");
+        }
+        vq__say(&t, "\n");
+    }
+    return (int)t.need;
+}
+
+static void vq__say_json(vq__text *t, const char *key, const char *s)
+{
+    char hex[8];
+    vq__say(t, "\"");
+    vq__say(t, key);
+    vq__say(t, "\": ");
+    if (!s) { vq__say(t, "null, "); return; }
+    vq__say(t, "\"");
+    for (; *s; s++) {
+        unsigned c = (unsigned char)*s;
+        if (c == '"' || c == '\\') vq__say(t, "\\");
+        if (c < 32 || c > 126) { vq__format(hex, sizeof hex, "\\u%04x", c); vq__say(t, hex); }
+        else vq__put_text(t, s, 1);
+    }
+    vq__say(t, "\", ");
+}
+
+static void vq__say_value(vq__text *t, const vq_report *r, const char *key, int64_t v, int mask)
+{
+    char word[160];
+    vq__say(t, "\"");
+    vq__say(t, key);
+    if (r->kind == 'n') vq__say_number(t, "\": ", v);
+    else if (!r->kind || (r->kind == 's' && mask)) vq__say(t, "\": null");
+    else {
+        vq__text inner = *t;
+        vq__value_text(word, sizeof word, r, v, mask);
+        if (r->kind == 's') vq__format(word, sizeof word, "%s", r->name);
+        *t = inner;
+        t->need -= strlen(key) + 1;                          /* again, escaped */
+        vq__say_json(t, key, word);
+        return;
+    }
+    vq__say(t, ", ");
+}
+
+int vq_report_json(const vq_report *rows, int count, char *out, size_t size)
+{
+    vq__text t = vq__text_at(out, size);
+    int i, j, seen;
+    vq__say(&t, "[");
+    for (i = 0; i < count; i++) {
+        const vq_report *r = &rows[i];
+        vq__say(&t, i ? ",\n {" : "\n {");
+        vq__say_json(&t, "op", r->op);
+        vq__say_json(&t, "impl", r->impl);
+        vq__say(&t, r->guard == VQ_GUARD_NONE ? "\"runs\": true, " : "\"runs\": false, ");
+        vq__say_json(&t, "status", vq_status_str(r->status));
+        vq__say_json(&t, "guard", vq_guard_str(r->guard));
+        vq__say_json(&t, "arg", r->arg);
+        vq__say_value(&t, r, "found", r->found, 0);
+        vq__say_value(&t, r, "needed", r->needed, 1);
+        vq__say_value(&t, r, "nearest", r->nearest, 1);
+        vq__say(&t, "\"flags\": [");
+        for (j = seen = 0; j < VQ__COUNT(vq__flag_text); j++)
+            if (r->flags & vq__flag_text[j].bit) {
+                vq__say(&t, seen++ ? ", \"" : "\"");
+                vq__say(&t, vq__flag_text[j].text);
+                vq__say(&t, "\"");
+            }
+        vq__say(&t, "], ");
+        vq__say_json(&t, "text", r->text);
+        vq__say_number(&t, "\"bytes_read\": ", r->bytes_read);
+        vq__say_number(&t, ", \"bytes_written\": ", r->bytes_written);
+        vq__say_number(&t, ", \"workspace_bytes\": ", r->workspace_bytes);
+        vq__say(&t, "}");
+    }
+    vq__say(&t, "\n]\n");
+    return (int)t.need;
+}
+
+/* ===========================================================================
+   >>impl-context   the machine, and one kernel library
+   =========================================================================== */
+
+static void vq__note(const vq_ctx *ctx, const char *who, const char *what)
+{
+    vq__log(ctx->desc.log, ctx->desc.log_user, who, what);
+}
+
+static vq_kernels_fn vq__linked(vq_backend b)
+{
+#if !defined(VQ__WEAK_ABSENT) || defined(VQ_WITH_HIP)
+    if (b == VQ_HIP) return vq_kernels_hip;
+#endif
+#if !defined(VQ__WEAK_ABSENT) || defined(VQ_WITH_CUDA)
+    if (b == VQ_CUDA) return vq_kernels_cuda;
+#endif
+    (void)b;
+    return NULL;
+}
+
+static vq_kernels_fn vq__from_file(const vq_ctx *ctx, const char *vendor)
+{
+    vq_kernels_fn fn = NULL;
+    char file[32], symbol[32], line[96];
+    const char *why = NULL;
+    void *lib;
+#if defined(_WIN32)
+    vq__format(file, sizeof file, "vq_%s.dll", vendor);
+#else
+    vq__format(file, sizeof file, "libvq_%s.so", vendor);
+#endif
+    vq__format(symbol, sizeof symbol, "vq_kernels_%s", vendor);
+    lib = vq__open(ctx->desc.library ? ctx->desc.library : file, &why);
+    if (!lib) { vq__note(ctx, vendor, why); return NULL; }
+    if (!vq__symbol(lib, symbol, &fn, sizeof fn)) {
+        vq__format(line, sizeof line, "skipped: the library has no symbol %s", symbol);
+        vq__note(ctx, vendor, line);
+        return NULL;
+    }
+    return fn;
+}
+
+/* Takes a kernel library if there is one, it fits, it finds a device that is in the platform
+   table and that it has code for, and it computes rightly. Whatever is missing is a line in
+   the log. */
+static void vq__start(vq_ctx *ctx, vq_backend b)
+{
+    const char *vendor = vq_backend_str(b);
+    vq_kernels_fn fn = ctx->desc.library ? NULL : vq__linked(b);
+    const vq_kernels *k;
+    vq_platform found;
+    vq_report r;
+    char line[320], arch[64] = "";
+    int n;
+    if (!fn) fn = vq__from_file(ctx, vendor);
+    if (!fn) return;
+    k = fn();
+    memset(&r, 0, sizeof r);
+    if (!k || k->abi != VQ_ABI_VERSION)
+        vq__format(line, sizeof line, "skipped: built with VQ_ABI_VERSION %u, needed %d",
+                 k ? (unsigned)k->abi : 0u, VQ_ABI_VERSION);
+    else if (k->arch(ctx->desc.device, arch, sizeof arch))
+        vq__format(line, sizeof line, "skipped: no device %d", ctx->desc.device);
+    else if (vq_platform_of(arch, &found, &r))
+        vq__format(line, sizeof line, "skipped: %s", r.text);
+    else if (k->archs && !vq__lists(k->archs, found.name))
+        vq__format(line, sizeof line, "skipped: the library has code for %s, not for %s", k->archs,
+                 found.name);
+    else if ((n = k->self_test(ctx->desc.device)) > 0)
+        vq__format(line, sizeof line, "skipped: %s fails part %d of its self-test", arch, n);
+    else if (n < 0)
+        vq__format(line, sizeof line, "skipped: %s cannot run its self-test: %s", arch,
+                 k->error_text(-n) ? k->error_text(-n) : "no reason given");
+    else {
+        ctx->kernels = k;
+        ctx->platform = found;
+        memcpy(ctx->arch, arch, sizeof ctx->arch);
+        vq__format(line, sizeof line, "device %d is %s", ctx->desc.device, arch);
+    }
+    vq__note(ctx, vendor, line);
+}
+
+static int vq__is_impl(const char *name)
+{
+    int i;
+    for (i = 0; i < VQ__COUNT(vq__rows); i++)
+        if (vq__rows[i].op && !strcmp(vq__rows[i].impl, name)) return 1;
+    return 0;
+}
+
+/* What the environment may choose, where the program did not. */
+static vq_status vq__read_env(vq_ctx *ctx, vq_report *r)
+{
+#ifndef VQ_NO_ENV
+    const char *backend = getenv("VQ_BACKEND"), *impl = getenv("VQ_IMPL");
+    int b = vq_backend_of(backend);
+    if (backend && *backend && ctx->desc.backend == VQ_ANY && !ctx->desc.assume) {
+        if (b < 0) return vq__refuse_name(r, VQ_GUARD_NAME, "VQ_BACKEND", backend);
+        ctx->desc.backend = (vq_backend)b;
+    }
+    if (!ctx->desc.library) ctx->desc.library = getenv("VQ_KERNELS");
+    if (ctx->desc.library && !*ctx->desc.library) ctx->desc.library = NULL;
+    if (impl && *impl && !ctx->desc.policy.only) {
+        if (!vq__is_impl(impl)) return vq__refuse_name(r, VQ_GUARD_NAME, "VQ_IMPL", impl);
+        ctx->desc.policy.only = impl;
+    }
+#endif
+    if (ctx->desc.policy.only) {
+        if (!vq__is_impl(ctx->desc.policy.only))
+            return vq__refuse_name(r, VQ_GUARD_NAME, "policy.only", ctx->desc.policy.only);
+        vq__format(ctx->only, sizeof ctx->only, "%s", ctx->desc.policy.only);
+        ctx->desc.policy.only = ctx->only;
+    }
+    if ((unsigned)ctx->desc.backend >= VQ_BACKEND_COUNT)
+        return vq__refuse(r, VQ_GUARD_VALUE, "desc.backend", ctx->desc.backend,
+                          VQ_BACKEND_COUNT - 1);
+    return VQ_OK;
+}
+
+static int vq__self_test(void)
+{
+    static const volatile uint32_t operand[] = VQ__SELF_TEST_IN;
+    uint32_t in[VQ__SELF_TEST_COUNT];
+    int i, failed;
+    uint64_t was;
+    for (i = 0; i < VQ__SELF_TEST_COUNT; i++) in[i] = operand[i];
+    was = vq__fp_enter();
+    failed = vq__self_test_of(in);
+    vq__fp_leave(was);
+    return failed;
+}
+
+static vq_status vq__choose(vq_ctx *ctx, vq_report *r)
+{
+    int b;
+    if (vq__read_env(ctx, r)) return r->status;
+    if (ctx->desc.assume) {
+        if (vq__find_platform(ctx->desc.assume, &ctx->platform, r)) return r->status;
+        strncpy(ctx->arch, ctx->desc.assume, sizeof ctx->arch - 1);
+        ctx->planning = 1;
+        return VQ_OK;
+    }
+    for (b = VQ_HIP; b < VQ_CPU && !ctx->kernels; b++)
+        if (ctx->desc.backend == VQ_ANY || ctx->desc.backend == (vq_backend)b)
+            vq__start(ctx, (vq_backend)b);
+    if (ctx->kernels) return VQ_OK;
+    if (ctx->desc.backend == VQ_HIP || ctx->desc.backend == VQ_CUDA)
+        return vq__refuse_name(r, VQ_GUARD_BACKEND, "the backend",
+                               vq_backend_str(ctx->desc.backend));
+    vq__note(ctx, "cpu", "reference only");
+    return VQ_OK;
+}
+
+vq_status vq_init(const vq_desc *desc, vq_ctx **out)
+{
+    vq_report r;
+    vq_ctx *ctx;
+    int failed;
+    memset(&r, 0, sizeof r);
+    if (!out) {
+        vq__refuse(&r, VQ_GUARD_PRESENT, "out", 0, 0);
+        return vq__tell(&r, desc ? desc->report : NULL);
+    }
+    *out = NULL;
+    ctx = (vq_ctx *)VQ_MALLOC(sizeof *ctx);
+    if (!ctx) {
+        vq__refuse(&r, VQ_GUARD_ALLOC, "the context", 0, (int64_t)sizeof *ctx);
+        return vq__tell(&r, desc ? desc->report : NULL);
+    }
+    memset(ctx, 0, sizeof *ctx);
+    if (desc) ctx->desc = *desc;
+    ctx->desc.report = NULL;
+    ctx->platform = vq__platforms[0];
+    ctx->platform.caps |= vq__cpu_caps();
+    memcpy(ctx->arch, "cpu", 4);
+    failed = vq__self_test();
+    if (failed) vq__refuse(&r, VQ_GUARD_SELFTEST, "this build", failed, 0);
+    else vq__choose(ctx, &r);
+    if (r.status) VQ_FREE(ctx);
+    else *out = ctx;
+    return vq__tell(&r, desc ? desc->report : NULL);
+}
+
+vq_platform vq_platform_in(const vq_ctx *ctx) { return ctx->platform; }
+const char *vq_arch_in(const vq_ctx *ctx) { return ctx->arch; }
+
+/* --- memory ---------------------------------------------------------------- */
+
+static void vq__lock(vq_ctx *ctx)
+{
+#if defined(_MSC_VER)
+    while (_InterlockedExchange((volatile long *)&ctx->lock, 1)) {}
+#else
+    while (__atomic_exchange_n(&ctx->lock, 1, __ATOMIC_ACQUIRE)) {}
+#endif
+}
+
+static void vq__unlock(vq_ctx *ctx)
+{
+#if defined(_MSC_VER)
+    _InterlockedExchange((volatile long *)&ctx->lock, 0);
+#else
+    __atomic_store_n(&ctx->lock, 0, __ATOMIC_RELEASE);
+#endif
+}
+
+vq_where vq_mem_where(const vq_ctx *ctx)
+{
+    return ctx->kernels || (ctx->planning && ctx->platform.wave > 1) ? VQ_DEVICE : VQ_HOST;
+}
+
+void *vq_mem_alloc(vq_ctx *ctx, size_t bytes)
+{
+    struct vq__block *b;
+    if (ctx->planning || bytes > (size_t)INT64_MAX) return NULL;
+    b = (struct vq__block *)VQ_MALLOC(sizeof *b);
+    if (!b) return NULL;
+    b->bytes = bytes;
+    b->p = ctx->kernels ? ctx->kernels->alloc(bytes ? bytes : 1) : VQ_MALLOC(bytes ? bytes : 1);
+    if (!b->p) { VQ_FREE(b); return NULL; }
+    vq__lock(ctx);
+    b->next = ctx->blocks;
+    ctx->blocks = b;
+    ctx->mem.live += (int64_t)bytes;
+    if (ctx->mem.live > ctx->mem.peak) ctx->mem.peak = ctx->mem.live;
+    vq__unlock(ctx);
+    return b->p;
+}
+
+void vq_mem_free(vq_ctx *ctx, void *p)
+{
+    struct vq__block **at, *b;
+    if (!p) return;
+    vq__lock(ctx);
+    for (at = &ctx->blocks; *at && (*at)->p != p; at = &(*at)->next) {}
+    b = *at;
+    if (b) { *at = b->next; ctx->mem.live -= (int64_t)b->bytes; }
+    vq__unlock(ctx);
+    if (!b) return;                                          /* not ours */
+    if (ctx->kernels) ctx->kernels->release(p);
+    else VQ_FREE(p);
+    VQ_FREE(b);
+}
+
+vq_status vq_mem_copy(vq_ctx *ctx, void *dst, const void *src, size_t bytes)
+{
+    if (ctx->planning) return VQ_UNSUPPORTED;
+    if (!bytes) return VQ_OK;
+    if (!dst || !src) return VQ_BAD_ARG;
+    if (ctx->kernels) return ctx->kernels->copy(dst, src, bytes) ? VQ_DEVICE_FAILED : VQ_OK;
+    memmove(dst, src, bytes);
+    return VQ_OK;
+}
+
+vq_mem vq_mem_used(const vq_ctx *ctx)
+{
+    vq_ctx *c = (vq_ctx *)(uintptr_t)ctx;                    /* the lock is no part of its value */
+    vq_mem m;
+    vq__lock(c);
+    m = ctx->mem;
+    vq__unlock(c);
+    return m;
+}
+
+void vq_mem_reset_peak(vq_ctx *ctx)
+{
+    vq__lock(ctx);
+    ctx->mem.peak = ctx->mem.live;
+    vq__unlock(ctx);
+}
+
+void vq_free(vq_ctx *ctx)
+{
+    if (!ctx) return;
+    while (ctx->blocks) vq_mem_free(ctx, ctx->blocks->p);
+    VQ_FREE(ctx);
+}
+
+#endif /* VQ_IMPLEMENTATION */
+
+#ifdef __cplusplus
+}
+#endif
+#if defined(__clang__) && !defined(__HIP__) && !defined(__CUDACC__)
+#pragma float_control(pop)
+#elif defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
+#pragma GCC pop_options
+#endif
+#endif /* VQ_NUMERICS_INCLUDED */
+#endif /* VQ_IMPLEMENTATION || VQ_KERNEL_FILE */
+
+/* Two licences, take whichever suits.
+
+   MIT No Attribution. Copyright 2026 the vq authors. Permission is hereby granted, free of
+   charge, to any person obtaining a copy of this software and associated documentation files
+   (the "Software"), to deal in the Software without restriction, including without limitation
+   the rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of
+   the Software, and to permit persons to whom the Software is furnished to do so. The Software
+   is provided "as is", without warranty of any kind, express or implied, including but not
+   limited to the warranties of merchantability, fitness for a particular purpose and
+   noninfringement. In no event shall the authors or copyright holders be liable for any claim,
+   damages or other liability, whether in an action of contract, tort or otherwise, arising from,
+   out of or in connection with the Software or the use or other dealings in the Software.
+
+   Public domain (unlicense.org). This is free and unencumbered software released into the public
+   domain. Anyone is free to copy, modify, publish, use, compile, sell, or distribute this
+   software, either in source code form or as a compiled binary, for any purpose, commercial or
+   non-commercial, and by any means. The software is provided "as is", without warranty of any
+   kind, express or implied. */

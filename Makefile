@@ -1,0 +1,98 @@
+# make            tests, examples and the vq tool; a C99 compiler, and jansson for the tool
+# make test       every test, in about a minute
+# make demo       the main job on generated activations; prints what each op and key would do
+# make exhaustive every f32 through every encoder and through exp, erf, log1p; minutes
+# make check      what CI runs: warnings in C and C++, builds that tempt the compiler, docs
+# make sanitize   the tests under ASan and UBSan
+# make oracle     numpy and ml_dtypes beside vq, on generated data and on a real model's weights
+# make hip        build/libvq_hip.so  (hipcc)       make hip  GFX="gfx942 gfx950"
+# make cuda       build/libvq_cuda.so (nvcc)        make cuda SM="90a"
+# make install    PREFIX=/usr/local
+CC     ?= cc
+CXX    ?= c++
+CFLAGS ?= -O2 -g
+HIPCC  ?= hipcc
+NVCC   ?= nvcc
+PYTHON ?= python3
+PREFIX ?= /usr/local
+GFX    ?= gfx90a gfx942 gfx950 gfx1100 gfx1201
+SM     ?= 80 89 90a 100 120
+WARN    = -Wall -Wextra -Werror
+
+TESTS    = $(patsubst tests/%.c,build/%,$(wildcard tests/test_*.c))
+EXAMPLES = $(patsubst examples/%.c,build/%,$(wildcard examples/*.c))
+MOCKS    = $(addprefix build/mock/,libcuda.so.1 libamdhip64.so.7 missing/libcuda.so.1 missing/libamdhip64.so.7) \
+           build/libfast.so build/libvq_mock.so build/mock_archive
+JANSSON := $(shell pkg-config --libs jansson 2>/dev/null)
+TOOL     = $(if $(JANSSON),build/vq)
+
+all: $(TESTS) $(MOCKS) $(EXAMPLES) $(TOOL)
+	@[ -n "$(TOOL)" ] || echo "the vq tool was not built: pkg-config finds no jansson (Debian: libjansson-dev)"
+
+test: all
+	@sh tests/run.sh $(TESTS) $(if $(TOOL),tests/test_tool.sh)
+
+demo: build/02_activations
+	@build/02_activations
+
+exhaustive: build/test_formats build/test_numerics
+	@sh tests/run.sh build/test_formats build/test_numerics -- --exhaustive
+
+check: test build/docs
+	@sh tests/check_builds.sh
+	@sh tests/run.sh tests/check_markers.sh tests/check_limits.sh
+	@sh tests/docs.sh --check
+
+sanitize:
+	@$(MAKE) -s BUILD_NOTE= clean-tests
+	@$(MAKE) -s test CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'; \
+	 status=$$?; $(MAKE) -s clean-tests; exit $$status
+
+oracle: all
+	@sh tests/run.sh tests/oracle/run.sh
+
+docs: build/docs
+	@sh tests/docs.sh
+
+build/%: tests/%.c tests/vq_test.h vq.h | build
+	$(CC) $(WARN) $(CFLAGS) $< -o $@ -ldl -lm
+build/%: examples/%.c vq.h | build
+	$(CC) $(WARN) $(CFLAGS) $< -o $@ -ldl
+build/vq: $(wildcard examples/vq/*.c examples/vq/*.h) vq.h | build
+	$(CC) $(WARN) $(CFLAGS) $(shell pkg-config --cflags jansson) examples/vq/*.c -o $@ $(JANSSON) -ldl -lm
+
+build/mock/libcuda.so.1 build/mock/libamdhip64.so.7: tests/mock_driver.c | build
+	$(CC) $(WARN) -fPIC -shared $(if $(findstring cuda,$@),-DMOCK_CUDA,-DMOCK_HIP) $< -o $@
+build/mock/missing/libcuda.so.1 build/mock/missing/libamdhip64.so.7: tests/mock_driver.c | build
+	$(CC) $(WARN) -fPIC -shared -DMOCK_MISSING $(if $(findstring cuda,$@),-DMOCK_CUDA,-DMOCK_HIP) $< -o $@
+build/libfast.so: tests/fast_math.c | build
+	$(CC) -Ofast -fPIC -shared $< -o $@
+build/libvq_mock.so: tests/mock_kernels.c vq.h | build
+	$(CC) $(WARN) -fPIC -shared -DMOCK_SHARED $< -o $@
+build/mock_archive: tests/mock_kernels.c tests/mock_archive.c vq.h | build
+	$(CC) $(WARN) -c tests/mock_kernels.c -o build/mock_kernels.o
+	rm -f build/libmock.a && ar rcs build/libmock.a build/mock_kernels.o
+	$(CC) $(WARN) -DVQ_WITH_HIP tests/mock_archive.c -o $@ -Lbuild -lmock -ldl
+
+hip: build/libvq_hip.so
+cuda: build/libvq_cuda.so
+build/libvq_hip.so: vq_kernels.hip vq.h | build
+	$(HIPCC) -O3 -std=c++17 $(WARN) $(addprefix --offload-arch=,$(GFX)) -DVQ_KERNEL_ARCHS='"$(GFX)"' \
+	  -ffp-contract=off -fPIC -fvisibility=hidden -shared vq_kernels.hip -o $@
+build/libvq_cuda.so: vq_kernels.cu vq_kernels.hip vq.h | build
+	$(NVCC) -O3 -std=c++17 $(foreach a,$(SM),-gencode arch=compute_$(a),code=sm_$(a)) \
+	  -DVQ_KERNEL_ARCHS='"$(patsubst %a,%,$(addprefix sm_,$(SM)))"' --fmad=false \
+	  -Xcompiler -Wall,-Wextra,-Werror,-fPIC,-fvisibility=hidden -shared vq_kernels.cu -o $@
+
+install:
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/vq $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 644 vq.h $(DESTDIR)$(PREFIX)/include/vq.h
+	install -m 644 vq_kernels.hip vq_kernels.cu $(DESTDIR)$(PREFIX)/share/vq/
+	printf 'prefix=%s\nName: vq\nDescription: LLM quantization in one C header\nVersion: %s\nCflags: -I$${prefix}/include\nLibs: -ldl\n' \
+	  '$(PREFIX)' "$$(sed -n '1s/.*- v\([0-9.]*\) -.*/\1/p' vq.h)" > $(DESTDIR)$(PREFIX)/lib/pkgconfig/vq.pc
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/vq.pc
+
+build: ; @mkdir -p build/mock/missing
+clean: ; rm -rf build
+clean-tests: ; rm -rf $(TESTS) $(EXAMPLES) $(MOCKS) build/vq build/docs
+.PHONY: all test demo exhaustive check sanitize oracle docs hip cuda install clean clean-tests
