@@ -30,7 +30,7 @@ all: $(TESTS) $(MOCKS) $(EXAMPLES) $(TOOL)
 	@[ -n "$(TOOL)" ] || echo "the vq tool was not built: pkg-config finds no jansson (Debian: libjansson-dev)"
 
 test: all
-	@sh tests/run.sh $(TESTS) $(if $(TOOL),tests/test_tool.sh)
+	@sh tests/run.sh $(TESTS) build/mock_archive $(if $(TOOL),tests/test_tool.sh)
 
 demo: build/02_activations
 	@build/02_activations
@@ -55,9 +55,10 @@ docs: build/docs
 	@sh tests/docs.sh
 
 build/%: tests/%.c tests/vq_test.h vq.h | build
-	$(CC) $(WARN) $(CFLAGS) $< -o $@ -ldl -lm
+	$(CC) $(WARN) $(CFLAGS) $< -o $@ -ldl -lm -lpthread
+build/test_registry: tests/mock_kernels.c
 build/%: examples/%.c vq.h | build
-	$(CC) $(WARN) $(CFLAGS) $< -o $@ -ldl
+	$(CC) $(WARN) $(CFLAGS) $< -o $@ -ldl -lm
 build/vq: $(wildcard examples/vq/*.c examples/vq/*.h) vq.h | build
 	$(CC) $(WARN) $(CFLAGS) $(shell pkg-config --cflags jansson) examples/vq/*.c -o $@ $(JANSSON) -ldl -lm
 
@@ -70,7 +71,7 @@ build/libfast.so: tests/fast_math.c | build
 build/libvq_mock.so: tests/mock_kernels.c vq.h | build
 	$(CC) $(WARN) -fPIC -shared -DMOCK_SHARED $< -o $@
 build/mock_archive: tests/mock_kernels.c tests/mock_archive.c vq.h | build
-	$(CC) $(WARN) -c tests/mock_kernels.c -o build/mock_kernels.o
+	$(CC) $(WARN) -DMOCK_ARCHIVE -c tests/mock_kernels.c -o build/mock_kernels.o
 	rm -f build/libmock.a && ar rcs build/libmock.a build/mock_kernels.o
 	$(CC) $(WARN) -DVQ_WITH_HIP tests/mock_archive.c -o $@ -Lbuild -lmock -ldl
 

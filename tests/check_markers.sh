@@ -99,7 +99,10 @@ manual && /^>>[a-z]/ { match($0, /^>>[a-z0-9-]+/); begin_section(substr($0, 3, R
 }
 
 # Functions: a brace in the first column opens, the next one closes.
-!was_comment && /^[a-zA-Z_].*\(/ { match($0, /[a-zA-Z0-9_]+ *\(/); fn = substr($0, RSTART, RLENGTH - 1) }
+!was_comment && /^[a-zA-Z_].*\(/ {
+    match($0, /[a-zA-Z0-9_]+ *\(/)
+    fn = substr($0, RSTART, RLENGTH - 1)
+}
 !was_comment && /^\{/ { fn_line = NR }
 !was_comment && /^\}/ && fn_line {
     if (NR - fn_line + 1 > 80 && fn !~ /^vq__ref_/)
@@ -132,7 +135,8 @@ END {
             break
         }
     for (name in refers)
-        if (!(name in section_line)) wrong("references", refers[name], "there is no section >>" name)
+        if (!(name in section_line))
+            wrong("references", refers[name], "there is no section >>" name)
     for (i = 1; i <= rules; i++)
         if (bad[rule[i]]) failed++
         else passed++

@@ -8,7 +8,7 @@
      P_DEVICES       architectures, commas between: "9.0,8.9"  "gfx942:sramecc+:xnack-,gfx90a"
      P_COUNT         how many devices it claims, where that is not how many it has
      P_NAME          of every device, "device N" without it; "long" fills the field
-     P_ERROR_INIT, P_ERROR_COUNT, P_ERROR_DEVICE, P_ERROR_VERSION    what these calls return
+     P_ERROR_INIT (cuInit), P_ERROR_COUNT, P_ERROR_DEVICE, P_ERROR_VERSION    what calls return
      P_VERSION       of driver or runtime
    On load it sets P_LOADED. Device N has (N + 1) * 5 GiB and a byte. */
 #include <stddef.h>
@@ -139,12 +139,9 @@ int cuDeviceTotalMem_v2(size_t *out, int dev)
     return 0;
 }
 #else
-int hipInit(unsigned flags);
 int hipRuntimeGetVersion(int *version);
 int hipGetDeviceCount(int *count);
 int hipGetDevicePropertiesR0600(void *prop, int ordinal);
-
-int hipInit(unsigned flags) { return flags ? 1 : number(P "_ERROR_INIT", 0); }
 
 int hipRuntimeGetVersion(int *version)
 {

@@ -149,7 +149,7 @@ static void what_is_not_a_name_is_refused_by_its_name(void)
     }
 }
 
-static void no_name_at_all_is_refused(void)
+static void no_name_at_all_is_missing(void)
 {
     vq_arch a, a_was;
     vq_platform p, p_was;
@@ -158,10 +158,12 @@ static void no_name_at_all_is_refused(void)
     memset(&p, 0xa5, sizeof p);
     a_was = a;
     p_was = p;
-    CHECK(vq_arch_parse(NULL, &a, &r) == VQ_UNSUPPORTED && r.guard == VQ_GUARD_ARCH && r.text[0]);
+    CHECK(vq_arch_parse(NULL, &a, &r) == VQ_BAD_ARG && r.guard == VQ_GUARD_PRESENT && r.text[0]);
     memset(&r, 0, sizeof r);
-    CHECK(vq_platform_of(NULL, &p, &r) == VQ_UNSUPPORTED && r.guard == VQ_GUARD_ARCH && r.text[0]);
-    CHECK(vq_arch_parse(NULL, &a, NULL) == VQ_UNSUPPORTED);
+    CHECK(vq_platform_of(NULL, &p, &r) == VQ_BAD_ARG && r.guard == VQ_GUARD_PRESENT && r.text[0]);
+    CHECK(vq_arch_parse(NULL, &a, NULL) == VQ_BAD_ARG);
+    CHECK(vq_arch_parse("gfx942", NULL, &r) == VQ_BAD_ARG && r.guard == VQ_GUARD_PRESENT);
+    CHECK(vq_platform_of("gfx942", NULL, &r) == VQ_BAD_ARG && r.guard == VQ_GUARD_PRESENT);
     CHECK(!memcmp(&a, &a_was, sizeof a) && !memcmp(&p, &p_was, sizeof p));
 }
 
@@ -234,10 +236,13 @@ static const struct {
     { "gfx1030",                "gfx1030", VQ_HIP,  NO, 0, 0, 32, 10, 3, 0 },
     { "gfx1100",                "gfx1100", VQ_HIP,  NO, 0, 0, 32, 11, 0, GFX1X | GFX11 },
     { "gfx1101",                "gfx1101", VQ_HIP,  NO, 0, 0, 32, 11, 0, GFX1X | GFX11 },
+    { "gfx1102",                "gfx1102", VQ_HIP,  NO, 0, 0, 32, 11, 0, GFX1X | GFX11 },
+    { "gfx1150",                "gfx1150", VQ_HIP,  NO, 0, 0, 32, 11, 5, GFX1X | GFX11 },
     { "gfx1151",                "gfx1151", VQ_HIP,  NO, 0, 0, 32, 11, 5, GFX1X | GFX11 },
     { "gfx1200",                "gfx1200", VQ_HIP,  FN, 0, 0, 32, 12, 0, GFX1X | GFX12X },
     { "gfx1201",                "gfx1201", VQ_HIP,  FN, 0, 0, 32, 12, 0, GFX1X | GFX12X },
     { "sm_70",                  "sm_70",   VQ_CUDA, NO, 0, 0, 32,  7, 0, 0 },
+    { "sm_72",                  "sm_72",   VQ_CUDA, NO, 0, 0, 32,  7, 2, 0 },
     { "sm_75",                  "sm_75",   VQ_CUDA, NO, 0, 0, 32,  7, 5, 0 },
     { "sm_80",                  "sm_80",   VQ_CUDA, NO, 0, 0, 32,  8, 0, 0 },
     { "sm_86",                  "sm_86",   VQ_CUDA, NO, 0, 0, 32,  8, 6, 0 },
@@ -387,11 +392,11 @@ static void presets_become_fnuz_where_the_machine_is(void)
         for (id = 0; id < VQ_KEY_COUNT; id++) {
             vq_key k = vq_key_preset((vq_key_id)id), on = vq_key_on(k, &p), want = k;
             if (vq_is_fp8_fnuz(&p) && k.elem == VQ_E4M3FN && k.scale_type != VQ_E8M0) {
-                want.elem = VQ_E4M3FNUZ;
+                want.elem = VQ_E4M3FNUZ;             /* MX formats have no fnuz */
                 want.code_max = 224.0f;
                 if (want.floor_value == (float)(1.0 / (512 * 448)))
                     want.floor_value = (float)(1.0 / (512 * 224));
-            } else if (vq_is_fp8_fnuz(&p) && k.elem == VQ_E4M3FN) continue;
+            }
             CHECKF(vq_key_equal(&on, &want), "%s on %s", vq_key_name((vq_key_id)id), p.name);
         }
     }
@@ -607,9 +612,9 @@ static void what_the_drivers_say_is_what_is_found(void)
         "device cuda sm_90#0 [device 0] 5368709121 bytes runtime 12040 known 1 sm_90\n"
         "device cuda sm_89#1 [device 1] 10737418241 bytes runtime 12040 known 1 sm_89\n"
         "maps libcuda libamdhip64\nloaded cuda hip\n"), "\n%s", heard);
-    CHECKF(logged("libcuda", "") && logged("libamdhip64", ""), "\n%s", heard);
-    CHECKF(logged("gfx942:sramecc+:xnack-", "") && logged("gfx90a", "") && logged("gfx1201", "") &&
-           logged("sm_90", "") && logged("sm_89", ""), "\n%s", heard);
+    CHECKF(logged("hip", "gfx942:sramecc+:xnack-") && logged("hip", "gfx90a") &&
+           logged("hip", "gfx1201") && logged("cuda", "sm_90") && logged("cuda", "sm_89"), "\n%s",
+           heard);
 }
 
 static void the_cpu_is_the_last_device(void)
@@ -672,20 +677,19 @@ static void a_driver_that_fails_is_a_line_in_the_log(void)
         { { "MOCK_CUDA_DEVICES=9.0", "MOCK_CUDA_ERROR_INIT=100" }, CUDA, "100" },
         { { "MOCK_CUDA_DEVICES=9.0", "MOCK_CUDA_ERROR_INIT=999" }, CUDA, "999" },
         { { "MOCK_CUDA_DEVICES=9.0", "MOCK_CUDA_ERROR_COUNT=100", "MOCK_CUDA_COUNT=1" }, CUDA,
-          "" },
+          "100" },
         { { "MOCK_CUDA_DEVICES=" }, CUDA, "" },
         { { "MOCK_CUDA_COUNT=-1" }, CUDA, "" },
         { { "MOCK_CUDA_COUNT=-2147483648" }, CUDA, "" },
-        { { "MOCK_HIP_DEVICES=gfx950", "MOCK_HIP_ERROR_INIT=3" }, HIP, "3" },
         { { "MOCK_HIP_DEVICES=gfx950", "MOCK_HIP_ERROR_COUNT=100", "MOCK_HIP_COUNT=1" }, HIP,
-          "" },
+          "100" },
         { { "MOCK_HIP_DEVICES=" }, HIP, "" },
         { { "MOCK_HIP_COUNT=-1" }, HIP, "" },
     };
     int i;
     if (!mocks[0]) SKIP("no mock drivers");
     for (i = 0; i < COUNT(c); i++) {
-        const char *lib = c[i].mask[0] == CUDA[0] ? "libcuda" : "libamdhip64";
+        const char *lib = c[i].mask[0] == CUDA[0] ? "vq: cuda: " : "vq: hip: ";
         run(mocks, c[i].env, "probe", c[i].mask, "15");
         CHECKF(!strncmp(said(), "status 0 count 0\nmaps", 21), "%s\n%s", c[i].env[0], heard);
         CHECKF(logged(lib, c[i].needs), "%s\n%s", c[i].env[0], heard);
@@ -705,7 +709,7 @@ static void one_device_that_fails_does_not_hide_the_others(void)
            "\n%s", heard);
     run(mocks, none, "probe", BOTH, "15");
     CHECKF(!strncmp(said(), "status 0 count 0\nmaps", 21), "\n%s", heard);
-    CHECKF(logged("46", ""), "\n%s", heard);
+    CHECKF(logged("vq: hip: ", "46") && logged("vq: cuda: ", "46"), "\n%s", heard);
 }
 
 static void an_architecture_that_is_not_in_the_table_is_told_and_not_known(void)
@@ -739,7 +743,7 @@ static void names_longer_than_their_place_are_cut(void)
     run(mocks, env, "probe", BOTH, "15");
     snprintf(want, sizeof want, "device hip %s#0 [%s] ", arch, name);
     CHECKF(strstr(said(), want), "\n%s", heard);
-    snprintf(want, sizeof want, "device cuda sm_90#0 [%s] ", name);
+    snprintf(want, sizeof want, "device cuda sm_90#0 [%.126s", name);
     CHECKF(strstr(said(), want), "\n%s", heard);
 }
 
@@ -753,8 +757,8 @@ static void a_driver_a_symbol_short_is_news(void)
     run(dir, env, "probe", "0", "15");
     CHECKF(!strncmp(said(), "status 0 count 1\ndevice cpu ", 28), "\n%s", heard);
     CHECKF(strstr(said(), "loaded cuda hip\n"), "\n%s", heard);
-    CHECKF(logged("libcuda", "DeviceGetCount") && logged("libamdhip64", "DeviceCount"), "\n%s",
-           heard);
+    CHECKF(logged("vq: cuda: ", "cuDeviceGetCount") && logged("vq: hip: ", "hipGetDeviceCount"),
+           "\n%s", heard);
 }
 
 static void a_driver_that_is_no_library_is_news(void)
@@ -772,7 +776,7 @@ static void a_driver_that_is_no_library_is_news(void)
     }
     run(dir, NULL, "probe", "0", "15");
     CHECKF(!strncmp(said(), "status 0 count 1\ndevice cpu ", 28), "\n%s", heard);
-    CHECKF(logged("libcuda", "") && logged("libamdhip64", ""), "\n%s", heard);
+    CHECKF(logged("vq: cuda: ", "libcuda") && logged("vq: hip: ", "libamdhip64"), "\n%s", heard);
     for (i = 0; i < COUNT(files); i++) {
         snprintf(path, sizeof path, "%s/%s", dir, files[i]);
         unlink(path);
@@ -831,7 +835,7 @@ static void the_cpu_needs_no_log_and_no_room(void)
     memset(d, 0xa5, sizeof d);
     CHECK(vq_probe(1u << VQ_CPU, NULL, 0, &count, NULL, NULL) == VQ_OK && count == 1);
     CHECK(vq_probe(1u << VQ_CPU, d, 2, &count, NULL, NULL) == VQ_OK && count == 1);
-    CHECK(d[0].backend == VQ_CPU && d[0].known && d[0].memory_bytes > 0 && d[0].ordinal == 0);
+    CHECK(d[0].backend == VQ_CPU && d[0].known && d[0].ordinal == 0);
     CHECK(!strcmp(d[0].arch, "cpu") && d[0].name[0] && !strcmp(d[0].platform.name, "cpu"));
     CHECK(((unsigned char *)&d[1])[0] == 0xa5);
 }
@@ -841,7 +845,7 @@ int main(int argc, char **argv)
     static const t_case cases[] = {
         T(every_name_a_runtime_spells_is_taken_apart),
         T(what_is_not_a_name_is_refused_by_its_name),
-        T(no_name_at_all_is_refused),
+        T(no_name_at_all_is_missing),
         T(a_name_without_end_is_cut_in_the_report),
         T(one_wrong_character_anywhere_is_seen),
         T(every_machine_answers_as_it_is_documented),

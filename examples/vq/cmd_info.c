@@ -45,6 +45,8 @@ static void print_platform(const vq_ctx *vq, const vq_platform *p)
 static void who(const vq_ctx *vq, const options *o, vq_where where, reasons *no, char out[24])
 {
     vq_report why = VQ_ZERO, rows[ROWS_MAX];
+    const size_t prefix = strlen(vq_op_str(o->op)) + 2;    /* "quant: ": one reason serves both */
+    const char *text;
     any_args a;
     int i, n = 0;
     args_for(o, where, &a);
@@ -58,9 +60,10 @@ static void who(const vq_ctx *vq, const options *o, vq_where where, reasons *no,
             }
         if (n) why = rows[where == VQ_HOST ? n - 1 : 0];   /* the one meant for this place */
     }
-    for (i = 0; i < no->count && strcmp(no->text[i], why.text); i++) {}
+    text = why.text + (strlen(why.text) > prefix ? prefix : 0);
+    for (i = 0; i < no->count && strcmp(no->text[i], text); i++) {}
     if (i == REASONS_MAX) i--;
-    if (i == no->count) snprintf(no->text[no->count++], sizeof no->text[0], "%s", why.text);
+    if (i == no->count) snprintf(no->text[no->count++], sizeof no->text[0], "%s", text);
     snprintf(out, 24, "- (%d)", i + 1);
 }
 

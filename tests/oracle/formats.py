@@ -6,8 +6,8 @@ usage: formats.py [--seed N]
 Every code is decoded by both. Every value, every midpoint of two neighbours, where overflow
 begins, and what lies next to each of these in f32 is encoded by both, and so are 2^24 floats
 spread evenly over signs and exponents. VQ_NONFINITE is compared with astype(), VQ_SATURATE with
-astype() of the clipped input. Where the two are known to differ (DIFFERS, below) they must do so,
-each in its own way, and nowhere else. Needs a C compiler: $CC, else cc.
+astype() of the clipped input. Where the two are known to differ (differing, below) they must do
+so, each in its own way, and nowhere else. Needs a C compiler: $CC, else cc.
 """
 import argparse
 import ctypes
@@ -120,15 +120,14 @@ def reference_values(kind, bits):
     return codes.astype(np.uint8).view(kind).astype(np.float32)
 
 
-def boundaries(values):
+def boundaries(name, values):
     """Values, midpoints, the tie where overflow begins, and their neighbours; both signs."""
     v = np.unique(np.abs(values[np.isfinite(values)].astype(np.float64)))
-    last = v[-1] + (v[-1] - v[-2]) * (0.5 if v[-1] < 2.0 ** 127 or v.size > 256 else 1)
-    if v.size == 255:                         # e8m0: steps double, the next value is 2^128
-        last = 1.5 * v[-1]
-    mid = np.append((v[1:] + v[:-1]) / 2, last)
-    b = np.concatenate([v, mid]).astype(np.float32)
-    assert np.array_equal(b[v.size:].astype(np.float64), mid)
+    beyond = 2 * v[-1] if name == "VQ_E8M0" else 2 * v[-1] - v[-2]
+    v = np.append(v, beyond)
+    mid = (v[1:] + v[:-1]) / 2
+    b = np.concatenate([v[:-1], mid]).astype(np.float32)
+    assert np.array_equal(b[v.size - 1:].astype(np.float64), mid)
     b = np.concatenate([b, np.nextafter(b, np.float32(np.inf)),
                         np.nextafter(b, np.float32(-np.inf))])
     return np.concatenate([b, -b])
@@ -170,15 +169,14 @@ def reference_codes(name, kind, bits, largest, mode, x):
     return type_bits(x.astype(kind))
 
 
-# Inputs for which vq and ml_dtypes differ, and what the two make of them.
 def differing(name, x, want, largest_code):
-    """(mask, vq's codes there, ml_dtypes' codes allowed there)"""
+    """The inputs for which vq and ml_dtypes are known to differ; vq's code for them; whether
+    ml_dtypes' is the known one."""
     if name == "VQ_E8M0":                     # vq takes the nearest
         mask = (x > np.float32(2.0 ** -127)) & (x < np.float32(1.5 * 2.0 ** -127))
         return mask, 0, want == 1
-    if name in ("VQ_E2M3", "VQ_E3M2", "VQ_E2M1"):      # a zero there, +0 if the NaN is negative
-        mask = np.isnan(x)
-        return mask, largest_code, want == np.where(np.signbit(x), 0, largest_code + 1)
+    if name in ("VQ_E2M3", "VQ_E3M2", "VQ_E2M1"):      # a NaN: a zero of either sign there
+        return np.isnan(x), largest_code, (want == 0) | (want == largest_code + 1)
     return np.zeros(x.size, bool), 0, np.zeros(x.size, bool)
 
 
@@ -217,7 +215,7 @@ def main():
         nan_codes = np.isnan(values)
         if name == "VQ_UE4M3":
             nan_codes[0x80:] = True
-        edge = np.concatenate([boundaries(values), specials()])
+        edge = np.concatenate([boundaries(name, values), specials()])
         good = check_decode(name, kind, bits, decode)
         inputs, differ = 0, 0
         rng = np.random.default_rng(seed)

@@ -1,0 +1,156 @@
+/* 02_activations.c - what three fp8 keys do to activations with outlier channels
+
+     make demo
+
+   The main job on data made here: LLM activations have a few channels that are a hundred
+   times larger than the rest, in every token. Prints what each key and encoding keeps of
+   them, then what every op and key would do on this machine and on two that are not here. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#define VQ_IMPLEMENTATION
+#include "../vq.h"
+
+enum { TOKENS = 512, HIDDEN = 4096, OUTLIERS = 6 };
+
+static uint64_t state = 1;
+static float uniform(void)             /* splitmix64: the same data on every machine */
+{
+    uint64_t z = (state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return (float)(z >> 40) / 16777216.0f;
+}
+
+static void make(uint16_t *x)
+{
+    int64_t channel[OUTLIERS], i;
+    int t, j, k;
+    for (k = 0; k < OUTLIERS; k++) channel[k] = (int64_t)(uniform() * HIDDEN);
+    for (i = 0; i < (int64_t)TOKENS * HIDDEN; i++) {
+        float bell = -6.0f;            /* the sum of twelve uniforms: near enough to normal */
+        for (j = 0; j < 12; j++) bell += uniform();
+        x[i] = vq_bf16_from_f32(bell, VQ_SATURATE);
+    }
+    for (t = 0; t < TOKENS; t++)
+        for (k = 0; k < OUTLIERS; k++) {
+            uint16_t *v = &x[(int64_t)t * HIDDEN + channel[k]];
+            *v = vq_bf16_from_f32(vq_f32_from_bf16(*v) * 30.0f + (k % 2 ? -90.0f : 90.0f),
+                                  VQ_SATURATE);
+        }
+}
+
+static const struct { vq_key_id id; const char *what; } keys[] = {
+    { VQ_KEY_FP8_STATIC,   "static, per tensor" },
+    { VQ_KEY_FP8_TOKEN,    "dynamic, per token" },
+    { VQ_KEY_FP8_GROUP128, "dynamic, groups of 128" }
+};
+
+static uint16_t x[TOKENS * HIDDEN];
+static uint8_t q[TOKENS * HIDDEN];
+static float y[TOKENS * HIDDEN], scale[TOKENS * (HIDDEN / 128)];
+
+static int quantize(const vq_ctx *vq, vq_key key, const char *what)
+{
+    vq_report why = VQ_ZERO;
+    vq_quant_args a = VQ_ZERO;
+    vq_dequant_args d = VQ_ZERO;
+    double signal = 0.0, noise = 0.0, worst = 0.0;
+    int64_t i, rest = 0, zeros = 0;
+
+    a.key = key;
+    a.x = vq_tensor_2d(x, VQ_BF16, TOKENS, HIDDEN, VQ_HOST);
+    a.q = vq_tensor_2d(q, key.elem, TOKENS, HIDDEN, VQ_HOST);
+    a.scale = vq_scale_for(&key, a.q, VQ_ROWS, scale);
+    a.call.report = &why;
+    if (key.flags & VQ_KEY_STATIC) scale[0] = 256.0f / key.code_max;   /* calibrated: |x| < 256 */
+    if (vq_quant(vq, &a) != VQ_OK) { fprintf(stderr, "%s\n", why.text); return 1; }
+
+    d.key = key;
+    d.q = a.q;
+    d.scale = a.scale;
+    d.y = vq_tensor_2d(y, VQ_F32, TOKENS, HIDDEN, VQ_HOST);
+    d.call.report = &why;
+    if (vq_dequant(vq, &d) != VQ_OK) { fprintf(stderr, "%s\n", why.text); return 1; }
+
+    for (i = 0; i < (int64_t)TOKENS * HIDDEN; i++) {
+        double v = (double)vq_f32_from_bf16(x[i]), e = (double)y[i] - v;
+        signal += v * v;
+        noise += e * e;
+        if (fabs(e) > worst) worst = fabs(e);
+        if (fabs(v) < 16.0 && v != 0.0) { rest++; zeros += y[i] == 0.0f; }
+    }
+    printf("  %-24s%-18s%8.0f%10lld%9.2f dB%10.4f%11.3f %%\n", what, vq_dtype_str(key.elem),
+           (double)key.code_max, (long long)(vq_tensor_bytes(a.q) + vq_tensor_bytes(a.scale)),
+           10.0 * log10(signal / noise), worst, 100.0 * (double)zeros / (double)rest);
+    return 0;
+}
+
+/* Every candidate for every op and key, on a machine that is here (NULL) or not. */
+static void explain(const char *arch)
+{
+    vq_desc desc = VQ_ZERO;
+    vq_ctx *vq = NULL;
+    vq_platform p;
+    vq_report rows[4];
+    char text[2048], name[128];
+    int k, n;
+    vq_where at;
+
+    desc.assume = arch;
+    if (vq_init(&desc, &vq) != VQ_OK) return;
+    p = vq_platform_in(vq);
+    at = vq_mem_where(vq);
+    printf("\n%s: %s%s, scaled to %g; tensors on the %s\n", vq_arch_in(vq),
+           p.fp8 ? "its fp8 is " : "no fp8 unit, codes are ", vq_dtype_str(vq_fp8_dtype(&p)),
+           (double)vq_fp8_dtype_max(&p), at == VQ_HOST ? "host" : "device");
+    for (k = 0; k < (int)(sizeof keys / sizeof *keys); k++) {
+        vq_quant_args a = VQ_ZERO;
+        vq_dequant_args d = VQ_ZERO;
+        a.key = vq_key_on(vq_key_preset(keys[k].id), &p);
+        a.x = vq_tensor_2d(NULL, VQ_BF16, TOKENS, HIDDEN, at);
+        a.q = vq_tensor_2d(NULL, a.key.elem, TOKENS, HIDDEN, at);
+        a.scale = vq_scale_for(&a.key, a.q, VQ_ROWS, NULL);
+        d.key = a.key;
+        d.q = a.q;
+        d.scale = a.scale;
+        d.y = a.x;
+        vq_key_print(&a.key, name, sizeof name);
+        printf(" %s\n", name);
+        if (!vq_explain(vq, VQ_OP_QUANT, &a, rows, 4, &n)) {
+            vq_report_text(rows, n, text, sizeof text);
+            printf("%s", text);
+        }
+        if (!vq_explain(vq, VQ_OP_DEQUANT, &d, rows, 4, &n)) {
+            vq_report_text(rows, n, text, sizeof text);
+            printf("%s", text);
+        }
+    }
+    vq_free(vq);
+}
+
+int main(void)
+{
+    vq_desc desc = VQ_ZERO;
+    vq_ctx *vq = NULL;
+    int k, f, failed = 0;
+
+    desc.backend = VQ_CPU;
+    if (vq_init(&desc, &vq) != VQ_OK) return 1;
+    make(x);
+    printf("%d tokens of %d channels in bf16, %lld bytes; %d channels are outliers\n\n", TOKENS,
+           HIDDEN, (long long)sizeof x, OUTLIERS);
+    printf("  %-24s%-18s%8s%10s%12s%10s%13s\n", "key", "codes", "max", "bytes", "SQNR", "worst",
+           "lost to 0");
+    for (k = 0; k < (int)(sizeof keys / sizeof *keys); k++)
+        for (f = 0; f < 2; f++) {
+            vq_key key = vq_key_preset(keys[k].id);
+            if (f) key = vq_key_as(key, VQ_E4M3FNUZ, vq_fp8_max(VQ_E4M3FNUZ, 1));
+            failed |= quantize(vq, key, keys[k].what);
+        }
+    vq_free(vq);
+    explain(NULL);
+    explain("gfx942");
+    explain("gfx950");
+    return failed;
+}

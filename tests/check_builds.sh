@@ -1,0 +1,140 @@
+#!/bin/sh
+# check_builds.sh - vq.h under every compiler and flag that its contract names
+#
+#   warnings are errors in C99, gnu99 and C++11; two translation units; VQ_STATIC; families left
+#   out; builds that tempt the compiler to contract, run with the tests of numbers; fast-math
+#   refused; the device compilers, where they are found
+#
+# Ends with "check_builds: N passed, N failed[, N skipped]"; CI=true makes a skip a failure.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+top=$PWD
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+passed=0 failed=0 skipped=0
+W="-Wall -Wextra -Wpedantic -Werror"
+
+ok()   { printf '  %-58s ok\n' "$1"; passed=$((passed + 1)); }
+bad()  { printf '  %-58s\n    FAILED\n' "$1"; sed 's/^/    /' "$dir/log" | head -20; failed=$((failed + 1)); }
+skip() {
+    if [ -n "${CI:-}" ]; then echo "$2" > "$dir/log"; bad "$1"
+    else printf '  %-58s %s (skipped)\n' "$1" "$2"; skipped=$((skipped + 1)); fi
+}
+try()  { name=$1; shift; if "$@" > "$dir/log" 2>&1; then ok "$name"; else bad "$name"; fi; }
+refuse() { name=$1; shift; if "$@" > "$dir/log" 2>&1; then bad "$name"; else ok "$name"; fi; }
+have() { command -v "$1" > /dev/null 2>&1; }
+
+# --- warnings, in every language -------------------------------------------------------
+for c in gcc clang; do
+    have "$c" || { skip "$c" "no $c: apt-get install $c"; continue; }
+    for s in c99 gnu99 c11; do
+        try "$c -std=$s: the header" $c -std=$s $W -O2 -x c -DVQ_IMPLEMENTATION -c vq.h -o "$dir/o"
+        try "$c -std=$s: the examples" sh -c "for f in examples/*.c; do $c -std=$s $W -fsyntax-only \$f || exit 1; done"
+    done
+    try "$c: every option at once" $c -std=c99 $W -x c -DVQ_IMPLEMENTATION -DVQ_NO_DLOPEN \
+        -DVQ_NO_ENV -DVQ_STATIC -fsyntax-only vq.h
+    for f in CONVERT QUANT SCALES; do
+        try "$c: VQ_NO_$f" $c -std=c99 $W -x c -DVQ_IMPLEMENTATION -DVQ_NO_$f -c vq.h -o "$dir/o"
+    done
+    try "$c: every family left out" $c -std=c99 $W -x c -DVQ_IMPLEMENTATION -DVQ_NO_CONVERT \
+        -DVQ_NO_QUANT -DVQ_NO_SCALES -c vq.h -o "$dir/o"
+done
+for c in g++ clang++; do
+    have "$c" || { skip "$c" "no $c"; continue; }
+    for s in c++11 gnu++11 c++17; do
+        try "$c -std=$s: the header" $c -std=$s $W -x c++ -DVQ_IMPLEMENTATION -c vq.h -o "$dir/o"
+        try "$c -std=$s: the examples" sh -c "for f in examples/*.c; do $c -std=$s $W -x c++ -fsyntax-only \$f || exit 1; done"
+    done
+done
+
+# --- two translation units, and one that is static -------------------------------------
+cat > "$dir/one.c" <<'X'
+#define VQ_IMPLEMENTATION
+#include "vq.h"
+int two(void);
+int main(void)
+{
+    vq_ctx *vq = NULL;
+    vq_desc d = VQ_ZERO;
+    d.backend = VQ_CPU;
+    if (vq_init(&d, &vq) != VQ_OK) return 1;
+    vq_free(vq);
+    return two();
+}
+X
+cat > "$dir/two.c" <<'X'
+#include "vq.h"
+int two(void)
+{
+    vq_key k = vq_key_preset(VQ_KEY_FP8_TOKEN);
+    return vq_e4m3fn_from_f32(448.0f, VQ_SATURATE) == 0x7e && k.code_max == 448.0f ? 0 : 1;
+}
+X
+both() { $1 -I"$top" $W $2 "$dir/one.c" $2 "$dir/two.c" -o "$dir/both" -ldl && "$dir/both"; }
+statics() { $1 -I"$top" $W -DVQ_STATIC $2 -o "$dir/st" -ldl && "$dir/st" > /dev/null 2>&1; }
+for c in gcc clang; do have $c && try "$c: two translation units" both $c "-x c" &&
+    try "$c: VQ_STATIC" statics $c examples/01_quantize.c &&
+    try "$c: VQ_STATIC in two files" sh -c "sed s/int.two.void.\;// '$dir/one.c' > '$dir/a.c'; sed -e 's/#include/#define VQ_STATIC\n#define VQ_IMPLEMENTATION\n#include/' '$dir/two.c' > '$dir/b.c'; sed -i -e '1i #define VQ_STATIC' -e 's/^int main/int two(void);\nint main/' '$dir/a.c'; $c -I'$top' -Wall -Wextra -Werror '$dir/a.c' '$dir/b.c' -o '$dir/ab' -ldl && '$dir/ab'"; done
+for c in g++ clang++; do have $c && try "$c: two translation units" both $c "-x c++"; done
+
+# --- builds that tempt the compiler: same bits, or no build -----------------------------
+numbers="test_formats test_numerics test_quant test_keys test_fnuz"
+tempt() {
+    for t in $numbers; do
+        # shellcheck disable=SC2086
+        $1 -w tests/$t.c -o "$dir/$t" -ldl -lm && "$dir/$t" > "$dir/out" 2>&1 ||
+            { tail -20 "$dir/out" 2>/dev/null; echo "$t failed"; return 1; }
+    done
+}
+export VQ_TEST_DIR="$top/build"
+for c in gcc clang; do
+    have $c || continue
+    for f in "-std=c99 -O0" "-std=gnu99 -O2" "-std=gnu99 -O3 -march=native -ffp-contract=fast" \
+             "-std=gnu99 -O3 -ffp-contract=fast"; do
+        try "$c $f" tempt "$c $f"
+    done
+done
+for c in g++ clang++; do
+    have $c || continue
+    try "$c -std=gnu++11 -O3 -march=native -ffp-contract=fast" sh -c "
+        $c -std=gnu++11 -O3 -march=native -ffp-contract=fast -x c++ -w examples/01_quantize.c -o '$dir/e' -ldl &&
+        VQ_BACKEND=cpu '$dir/e' > '$dir/e.txt' 2>/dev/null && VQ_BACKEND=cpu build/01_quantize 2>/dev/null | cmp - '$dir/e.txt'"
+done
+for f in -ffast-math -Ofast -funsafe-math-optimizations; do
+    have gcc && refuse "gcc $f does not compile" gcc $f -x c -DVQ_IMPLEMENTATION -fsyntax-only vq.h
+done
+have clang && refuse "clang -ffast-math does not compile" clang -ffast-math -x c -DVQ_IMPLEMENTATION -fsyntax-only vq.h
+if have clang; then                      # these leave no macro behind: the pragma must hold
+    for f in -freciprocal-math -fassociative-math -fno-signed-zeros; do
+        try "clang -O3 $f" tempt "clang -std=gnu99 -O3 $f"
+    done
+fi
+
+# --- the device compilers ---------------------------------------------------------------
+HIPCC=${HIPCC:-hipcc}
+if have "$HIPCC"; then
+    for g in gfx90a gfx942 gfx950 gfx1100 gfx1201; do
+        try "hipcc $g: the kernels" "$HIPCC" -O3 -std=c++17 -Wall -Wextra -Werror --offload-arch=$g \
+            --cuda-device-only --no-gpu-bundle-output -o "$dir/k" vq_kernels.hip
+    done
+    try "hipcc: the library" "$HIPCC" -O3 -std=c++17 -Wall -Wextra -Werror --offload-arch=gfx942 \
+        --offload-arch=gfx950 -fPIC -fvisibility=hidden -shared vq_kernels.hip -o "$dir/libvq_hip.so"
+    try "hipcc: one command, program and kernels" "$HIPCC" -x hip --offload-arch=gfx942 \
+        examples/01_quantize.c vq_kernels.hip -o "$dir/prog" -ldl
+    try "that program, on a machine without a GPU" sh -c "'$dir/prog' 2>/dev/null | grep -q 'reference: runs'"
+else skip "hipcc" "no hipcc: sh tests/rocm.sh DIR brings one, then HIPCC=DIR/hipcc"; fi
+NVCC=${NVCC:-nvcc}
+if have "$NVCC"; then
+    for a in 80 89 90a 100 120; do
+        try "nvcc sm_$a: the kernels" "$NVCC" -O3 -std=c++17 -arch=sm_$a --fmad=false \
+            -Xcompiler -Wall,-Wextra,-Werror -cubin vq_kernels.cu -o "$dir/k"
+    done
+    try "nvcc: one command, program and kernels" "$NVCC" -arch=sm_90 -x cu examples/01_quantize.c \
+        vq_kernels.cu -o "$dir/prog" -ldl
+    try "that program, on a machine without a GPU" sh -c "VQ_BACKEND=cpu '$dir/prog' 2>/dev/null | grep -q 'reference: runs'"
+else printf '  %-58s %s\n' "nvcc" "not found, not needed"; fi
+
+printf 'check_builds: %d passed, %d failed' $passed $failed
+[ $skipped -gt 0 ] && printf ', %d skipped' $skipped
+echo
+[ $failed -eq 0 ]

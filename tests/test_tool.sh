@@ -1,0 +1,545 @@
+#!/bin/sh
+# tests/test_tool.sh [TOOL]: vq from a shell. TOOL is build/vq unless given.
+# Prints a line a case and, last, "test_tool: N passed, N failed"; exits 1 if any case failed.
+
+tool=${1:-build/vq}
+case $tool in /*) ;; *) tool=$PWD/$tool ;; esac
+test -x "$tool" || { echo "test_tool: no tool at $tool" >&2; exit 2; }
+unset VQ_BACKEND VQ_KERNELS VQ_IMPL
+LC_ALL=C
+export LC_ALL
+top=$(mktemp -d) || exit 2
+trap 'rm -rf "$top"' EXIT
+trap 'exit 130' HUP INT TERM
+cd "$top" || exit 2
+mkdir in out
+good=0
+bad=0
+
+# --- the harness -----------------------------------------------------------
+
+note() { echo "    $*" >> "$top/notes"; }
+
+# run ARG...: the tool, its output in $top/stdout and $top/stderr, its exit code in $rc
+run() {
+    "$tool" "$@" > "$top/stdout" 2> "$top/stderr"
+    rc=$?
+}
+
+works() {
+    run "$@"
+    test $rc = 0 || note "$*: exit code $rc: $(cat "$top/stderr")"
+    test -s "$top/stderr" && note "$*: stderr: $(cat "$top/stderr")"
+    return $rc
+}
+
+# refused CODE WORDS ARG...: exit code CODE, one line that has WORDS in it, and out/ as before
+refused() {
+    want=$1 words=$2
+    shift 2
+    before=$(ls -A out)
+    run "$@"
+    test $rc = "$want" || note "$*: exit code $rc, needed $want"
+    test "$(wc -l < "$top/stderr")" -eq 1 || note "$*: not one line: $(cat "$top/stderr")"
+    grep -qF -e "$words" "$top/stderr" || note "$*: needed '$words' in: $(cat "$top/stderr")"
+    test "$(ls -A out)" = "$before" || note "$*: left behind: $(ls -A out)"
+}
+
+says() {
+    grep -qF -e "$1" "$top/stdout" || note "needed '$1' in: $(head -c 400 "$top/stdout")"
+}
+
+equal() { test "$1" = "$2" || note "${3:-found}: found $1, needed $2"; }
+
+t() {                                  # t NAME: the function of that name is a case
+    : > "$top/notes"
+    rm -rf out
+    mkdir out
+    printf '  %-58s ' "$1"
+    "$1"
+    if test -s "$top/notes"; then
+        echo
+        cat "$top/notes"
+        echo "    FAILED"
+        bad=$((bad + 1))
+    else
+        echo ok
+        good=$((good + 1))
+    fi
+}
+
+# --- files -----------------------------------------------------------------
+
+byte() { printf "\\$(printf %03o "$1")"; }
+
+le64() {
+    le_n=$1
+    for _ in 1 2 3 4 5 6 7 8; do
+        byte $((le_n & 255))
+        le_n=$((le_n >> 8))
+    done
+}
+
+hex() { for h in "$@"; do byte $((0x$h)); done; }      # hex 3f 80: those bytes
+
+# st FILE HEADER: a file with this header, its data from stdin
+st() {
+    { le64 ${#2}; printf '%s' "$2"; cat; } > "$1"
+}
+
+# tensors [NAME TYPE SHAPE OFFSETS]... [METADATA]: a header
+tensors() {
+    sep='{'
+    while test $# -ge 4; do
+        printf '%s"%s":{"dtype":"%s","shape":[%s],"data_offsets":[%s]}' "$sep" "$1" "$2" "$3" "$4"
+        sep=,
+        shift 4
+    done
+    test $# = 0 || printf '%s"__metadata__":{%s}' "$sep" "$1"
+    printf '}'
+}
+
+# data FILE: the bytes after the header, in hexadecimal
+data() {
+    n=$(od -An -tu8 -N8 "$1" | tr -d ' ')
+    tail -c +$((9 + n)) "$1" | od -An -v -tx1 | tr -d ' \n'
+}
+
+header() {
+    n=$(od -An -tu8 -N8 "$1" | tr -d ' ')
+    tail -c +9 "$1" | head -c "$n"
+}
+
+# f32 448 1 -224 0
+hex 00 00 e0 43  00 00 80 3f  00 00 60 c3  00 00 00 00 > in/four
+st in/four.st "$(tensors x F32 1,4 0,16)" < in/four
+
+# bf16 [4, 512]: magnitudes of 0.5 to 8, both signs
+printf "$(awk 'BEGIN { for (i = 0; i < 2048; i++)
+    printf "\\%03o\\%03o", i * 37 % 256, 63 + i % 2 + (i % 3 ? 0 : 128) }')" > in/matrix
+st in/matrix.st "$(tensors x BF16 4,512 0,4096)" < in/matrix
+{ cat in/matrix; hex 01 02 03 04 05 06 07 08; cat in/matrix; } | st in/model.st \
+"$(tensors w.b BF16 16,128 4104,8200 bias BF16 4 4096,4104 w.a BF16 4,512 0,4096)"
+
+# --- the command line ------------------------------------------------------
+
+help_and_version_work() {
+    works --help && says 'usage: vq'
+    works run --help && says -- '--set scale'
+    works explain --help && says -- '--json'
+    works info --help && says 'usage: vq info'
+    works --version
+    grep -qE '^vq [0-9]+\.[0-9]+\.[0-9]+$' stdout || note "found $(cat stdout)"
+}
+
+what_cannot_be_read_is_usage() {
+    refused 2 'needs a command'
+    refused 2 'nosuch' nosuch
+    refused 2 'needs an op' run
+    refused 2 '--nosuch' run quant --nosuch
+    refused 2 '--key needs a value' run quant --key
+    refused 2 'needs --key' run quant -i in/four.st -o out/y
+    refused 2 'needs -i and -o' run quant --key fp8_token
+    refused 2 'needs -i and -o' run quant --key fp8_token -i in/four.st
+    refused 2 'needs --shape' explain quant --key fp8_token
+    refused 2 'has no key' run cast --key fp8_token -i in/four.st -o out/y
+    refused 2 '--all' run cast --all -i in/four.st -o out/y
+    refused 2 '--error' run dequant --error --key fp8_token -i in/four.st -o out/y
+    refused 2 '--shape' run quant --shape 1,4
+}
+
+names_that_are_unknown_are_refused() {
+    refused 1 'nosuch' run nosuch -i in/four.st -o out/y
+    refused 1 'nosuch' explain nosuch --shape 1,4
+    refused 1 '--key nosuch' run quant --key nosuch -i in/four.st -o out/y
+    refused 1 '--key float8' run quant --key float8_e4m3fn/f32 -i in/four.st -o out/y
+    refused 1 'nosuch' run quant --key fp8_token --backend nosuch -i in/four.st -o out/y
+    refused 1 'nosuch' run quant --key fp8_token --as nosuch -i in/four.st -o out/y
+    refused 1 'int8' run quant --key fp8_token --as int8 -i in/four.st -o out/y
+    refused 1 '12x' run quant --key fp8_token --as float8_e4m3fn:12x -i in/four.st -o out/y
+    refused 1 'nosuch' run quant --key fp8_token --set nosuch=1 -i in/four.st -o out/y
+    refused 1 'name=value' run quant --key fp8_token --set scale -i in/four.st -o out/y
+    refused 1 '1.5x' run quant --key fp8_static --set scale=1.5x -i in/four.st -o out/y
+    refused 1 'nosuch' run quant --key fp8_token --set order=nosuch -i in/four.st -o out/y
+    refused 1 'nosuch' run cast --set out=nosuch -i in/four.st -o out/y
+    refused 1 'nosuch' run cast --set out=f16 --set overflow=nosuch -i in/four.st -o out/y
+    refused 1 'needs --set out' run cast -i in/four.st -o out/y
+    refused 1 'needs --set layout' run scale_convert -i in/four.st -o out/y
+    refused 1 '4x4' explain quant --key fp8_token --shape 4x4
+    refused 1 '-1' explain quant --key fp8_token --shape -1,4
+    refused 1 'nosuch' explain quant --key fp8_token --shape 4,4 --x-type nosuch
+    refused 1 'nosuch' explain quant --key fp8_token --shape 4,4 --place nosuch
+    refused 1 'gfx123456' explain quant --key fp8_token --shape 4,4 --device gfx123456
+}
+
+a_full_standard_output_is_an_error() {
+    test -c /dev/full || return
+    "$tool" info > /dev/full 2> stderr
+    equal $? 1 'exit code'
+    equal "$(wc -l < stderr | tr -d ' ')" 1 'lines'
+}
+
+# --- info and explain ------------------------------------------------------
+
+info_lists_devices_libraries_and_every_key() {
+    works info || return
+    for w in devices 'kernel libraries' platform fp8 wave memory fp8_group128 nvfp4 \
+        scale_convert; do
+        says "$w"
+    done
+    works info --backend cpu && says 'cpu'
+    works info --device gfx942 && says 'float8_e4m3fnuz to 224'
+}
+
+explain_gives_every_row_with_its_reason() {
+    works explain quant --key fp8_token --shape 4,512 --place host
+    says 'reference: runs'
+    says 'gpu'
+    works explain quant --key fp8_token --shape 4,512 --device gfx950
+    says 'gpu: runs'
+    says 'found device, needed host'
+    for op in cast fnuz_normalize scale_convert; do
+        works explain $op --shape 4,512 --place host && says "$op: reference: runs"
+    done
+    works explain dequant --key fp8_group128 --order columns_tma --shape 5,300 --place host
+    says 'reference: runs'
+    refused 1 'found bf16' explain fnuz_normalize --x-type bf16 --shape 4,512
+}
+
+json_holds() {
+    if command -v python3 > /dev/null; then
+        python3 -c 'import json, sys
+r = json.load(sys.stdin)
+assert isinstance(r, list) and r and all(w["op"] == sys.argv[1] for w in r)
+assert any(w["impl"] == "reference" for w in r)' "$1" < stdout || note "no good JSON: $(cat stdout)"
+    else
+        says '"impl": "reference"'
+    fi
+}
+
+explain_writes_json() {
+    works explain quant --key fp8_token --shape 4,512 --json && json_holds quant
+    works explain dequant --key mxfp4 --shape 4,512 --json --device gfx950 && json_holds dequant
+    works explain cast --shape 0,3 --json && json_holds cast
+}
+
+# --- known answers ---------------------------------------------------------
+
+codes_and_scales_are_the_known_ones() {
+    works run quant --key fp8_token -i in/four.st -o out/a && equal "$(data out/a)" 0000803f7e38f600
+    works run quant --key fp8_token --as float8_e4m3fnuz -i in/four.st -o out/b &&
+        equal "$(data out/b)" 000000407e38f600
+    works run quant --key fp8_static --set scale=0.5 -i in/four.st -o out/c &&
+        equal "$(data out/c)" 0000003f7e40fe00
+    works run quant --key fp8_static --as float8_e4m3fnuz:224 --set scale=0.5 -i in/four.st \
+        -o out/d && equal "$(data out/d)" 0000003f7e48fe00
+    works run quant --key fp8_static --set scale=amax -i in/four.st -o out/e &&
+        cmp -s out/a out/e || note 'scale=amax is not amax / 448'
+    works run quant --key float8_e4m3fn/f32/-1x-1/static/max448/x.inv.s --set scale=0.5 \
+        -i in/four.st -o out/f && cmp -s out/c out/f || note "a key's text is not its name"
+}
+
+dequant_gives_the_values_back() {
+    for as in float8_e4m3fn float8_e4m3fnuz; do
+        works run quant --key fp8_token --as $as -i in/four.st -o out/q || return
+        works run dequant --key fp8_token --as $as -i out/q -o out/y &&
+            equal "$(data out/y)" 0000e0430000803f000060c300000000
+        works run dequant --key fp8_token --as $as --set out=bf16 -i out/q -o out/y &&
+            equal "$(data out/y)" e043803f60c30000
+    done
+}
+
+a_quantized_matrix_quantizes_to_the_same_codes() {
+    for key in fp8_static fp8_token fp8_group128; do
+        for as in float8_e4m3fn float8_e4m3fnuz; do
+            set -- --key $key --as $as
+            test $key = fp8_static && amax='--set scale=amax' || amax=
+            works run quant "$@" $amax -i in/matrix.st -o out/q || return
+            works run dequant "$@" -i out/q -o out/y || return
+            sed 's/"y"/"x"/' out/y > out/x
+            works run quant "$@" $amax -i out/x -o out/q2 || return
+            works run dequant "$@" -i out/q2 -o out/y2 || return
+            case $key in                # the 16 scales of amax.inv stand first, and may move
+            fp8_group128) equal "$(data out/q | tail -c +129)" "$(data out/q2 | tail -c +129)" ;;
+            *) cmp -s out/q out/q2 && cmp -s out/y out/y2 || note "$key $as: another matrix" ;;
+            esac
+        done
+    done
+}
+
+the_order_of_scales_moves_no_value() {
+    set -- --key fp8_group128
+    works run quant "$@" -i in/matrix.st -o out/q || return
+    works run dequant "$@" -i out/q -o out/y || return
+    for order in columns columns_tma; do
+        works run quant "$@" --set order=$order -i in/matrix.st -o out/q2 || return
+        header out/q2 | grep -q "\"vq.order.scale\":\"$order\"" || note "$order: $(header out/q2)"
+        works run dequant "$@" -i out/q2 -o out/y2 || return
+        cmp -s out/y out/y2 || note "$order: values moved"
+    done
+}
+
+a_static_scale_is_read_from_the_file() {
+    for shape in '' 1 1,1; do
+        { cat in/four; hex 00 00 00 3f; } |
+            st out/x "$(tensors x F32 1,4 0,16 scale F32 "$shape" 16,20)"
+        works run quant --key fp8_static -i out/x -o out/q &&
+            equal "$(data out/q)" 0000003f7e40fe00 "shape [$shape]"
+    done
+    refused 1 'scale' run quant --key fp8_static -i in/four.st -o out/y
+}
+
+cast_knows_packed_types() {
+    works run cast --set out=float4_e2m1fn -i in/four.st -o out/q || return
+    equal "$(data out/q)" 270f
+    header out/q | grep -q '"vq.dtype.y":"float4_e2m1fn"' || note "$(header out/q)"
+    header out/q | grep -q '"vq.shape.y":"1,4"' || note "$(header out/q)"
+    sed 's/"y"/"x"/; s/\.y"/.x"/g' out/q > out/x
+    works run cast --set out=f32 -i out/x -o out/y &&
+        equal "$(data out/y)" 0000c0400000803f0000c0c000000000
+    works run cast --set out=float8_e5m2 --set overflow=nonfinite -i in/four.st -o out/y &&
+        equal "$(data out/y)" 5f3cdb00
+    works run cast --set out=float6_e3m2fn -i in/four.st -o out/q &&
+        equal "$(data out/q)" 1ff303
+}
+
+fnuz_normalize_goes_both_ways() {
+    { hex 7e 80 7f 38 00 00 80 3f; } | st out/x "$(tensors x F8_E4M3 1,4 0,4 scale F32 1,1 4,8)"
+    works run fnuz_normalize -i out/x -o out/y || return
+    equal "$(data out/y)" 000000407e008038
+    header out/y | grep -q '"vq.dtype.y":"float8_e4m3fnuz"' || note "$(header out/y)"
+    sed 's/"y"/"x"/; s/\.y"/.x"/; s/scale_out"/scale"    /' out/y > out/z
+    works run fnuz_normalize -i out/z -o out/w && equal "$(data out/w)" 0000803f7e007f38
+}
+
+scale_convert_comes_back() {
+    hex 01 02 03 04 05 06 | st out/x "$(tensors x U8 2,3 0,6 '"vq.dtype.x":"float8_e8m0fnu"')"
+    for order in columns columns_tma packed_ue8m0 128x4 8x4 cdna4; do
+        works run scale_convert --set layout=$order -i out/x -o out/y || continue
+        sed 's/"y"/"x"/; s/\.y"/.x"/g' out/y > out/z
+        works run scale_convert --set layout=rows -i out/z -o out/w &&
+            equal "$(data out/w)" 010203040506 $order
+    done
+    works run scale_convert --set layout=columns -i out/x -o out/y &&
+        equal "$(data out/y)" 010402050306
+}
+
+all_takes_every_matrix_and_says_what_it_skips() {
+    works run quant --key fp8_group128 --all --error -i in/model.st -o out/q || return
+    says 'skipped bias'
+    says 'w.a '
+    says '16x128'
+    says 'total'
+    equal "$(grep -c '' stdout)" 5 'lines'
+    for n in w.a.q w.a.scale w.b.q w.b.scale; do
+        header out/q | grep -q "\"$n\":" || note "no $n in $(header out/q)"
+    done
+    works run dequant --key fp8_group128 --all -i out/q -o out/y || return
+    works run quant --key fp8_group128 -i in/matrix.st -o out/q1
+    works run dequant --key fp8_group128 -i out/q1 -o out/y1
+    # both matrices have the same bytes in the same groups
+    equal "$(data out/y)" "$(data out/y1)$(data out/y1)"
+    refused 1 'no tensor' run dequant --key fp8_token --all -i in/model.st -o out/z
+    refused 1 'static' run quant --key fp8_static --all -i in/model.st -o out/z
+}
+
+empty_matrices_are_fine() {
+    : | st out/x "$(tensors x F32 0,4 0,0)"
+    for key in fp8_token fp8_group128; do
+        works run quant --key $key --error -i out/x -o out/q &&
+            works run dequant --key $key -i out/q -o out/y && equal "$(data out/y)" ''
+    done
+}
+
+backends_are_asked_for_by_name() {
+    works run quant --key fp8_token --backend cpu -i in/four.st -o out/a
+    for b in hip cuda; do
+        run run quant --key fp8_token --backend $b -i in/four.st -o out/b
+        if test $rc = 0; then cmp -s out/a out/b || note "$b gives other bytes"; rm -f out/b
+        else refused 1 $b run quant --key fp8_token --backend $b -i in/four.st -o out/b; fi
+    done
+}
+
+# --- the output file -------------------------------------------------------
+
+an_error_leaves_the_old_output_alone() {
+    echo keep > out/y
+    refused 1 'no tensor scale' run quant --key fp8_static -i in/four.st -o out/y
+    refused 1 'no tensor q' run dequant --key fp8_token -i in/four.st -o out/y
+    equal "$(cat out/y)" keep
+}
+
+an_output_that_cannot_be_written_is_one_line() {
+    refused 1 'out/none/y' run quant --key fp8_token -i in/four.st -o out/none/y
+    refused 1 'in/four.st/y' run quant --key fp8_token -i in/four.st -o in/four.st/y
+    refused 1 'not a regular file' run quant --key fp8_token -i in/four.st -o out
+    test -c /dev/full && refused 1 'not a regular file' run quant --key fp8_token -i in/four.st \
+        -o /dev/full
+    if test "$(id -u)" != 0; then
+        mkdir out/shut
+        chmod 555 out/shut
+        refused 1 'out/shut/y' run quant --key fp8_token -i in/four.st -o out/shut/y
+        chmod 755 out/shut
+    fi
+}
+
+a_disk_that_fills_up_leaves_nothing() {
+    echo keep > out/y
+    (
+        ulimit -f 4 2> /dev/null || exit 0           # 2 or 4 KiB, by the shell
+        "$tool" run cast --set out=f32 -i in/matrix.st -o out/y 2> "$top/stderr"
+        equal $? 1 'exit code'
+    )
+    equal "$(wc -l < stderr | tr -d ' ')" 1 'lines'
+    grep -q 'out/y: cannot be written' stderr || note "found $(cat stderr)"
+    equal "$(ls -A out)" y
+    equal "$(cat out/y)" keep
+}
+
+the_output_replaces_its_input_and_links_stay() {
+    cp in/four.st out/x
+    ln -s x out/link
+    works run quant --key fp8_token -i out/x -o out/link || return
+    equal "$(data out/x)" 0000803f7e38f600
+    test -h out/link || note 'the link is gone'
+    equal "$(ls -A out | wc -l | tr -d ' ')" 2 'files'
+}
+
+# --- bad input -------------------------------------------------------------
+
+# broken WORDS: what stdin holds is refused
+broken() {
+    cat > in/bad.st
+    refused 1 "$1" run cast --set out=f16 -i in/bad.st -o out/y
+    grep -q 'in/bad.st' stderr || note "the file is not named: $(cat stderr)"
+}
+
+# entry WORDS HEADER [BYTES]: a file with this header and so many bytes, 16 unless given
+entry() {
+    head -c "${3:-16}" in/matrix | st in/entry "$2"
+    broken "$1" < in/entry
+}
+
+files_that_end_early_are_refused() {
+    refused 1 'in/none' run cast --set out=f16 -i in/none -o out/y
+    refused 1 'not a regular file' run cast --set out=f16 -i in -o out/y
+    : | broken 'found 0 bytes'
+    hex 00 00 00 | broken 'found 3 bytes'
+    le64 0 | broken 'JSON'
+    le64 1 | broken 'length'
+    le64 1152921504606846976 | broken '1152921504606846976'
+    { le64 1152921504606846976; echo '{"x":1}'; } | broken '1152921504606846976'
+    { le64 -1; echo '{}'; } | broken '18446744073709551615'
+    for n in 4 20 60 70; do head -c $n in/four.st | broken ''; done
+}
+
+headers_that_are_not_json_objects_are_refused() {
+    entry 'JSON' '[]'
+    entry 'JSON' ' {"x":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}'
+    entry 'JSON' '{"x":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}'
+    entry 'JSON' '{"x":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}x'
+    entry 'JSON' "$(tensors x F32 4 0,99999999999999999999)"
+    entry 'duplicate' "$(tensors x F32 4 0,16 x F32 4 0,16)"
+    for name in 'x\377' 'x\300\200' 'x\355\240\200' 'x\303'; do
+        entry 'JSON' "$(tensors "$(printf "$name")" F32 4 0,16)"
+    done
+    entry 'no tensor x' "$(tensors "$(printf 'x\303\251')" F32 4 0,16)"
+    { le64 100000; head -c 100000 /dev/zero | tr '\000' '['; } | broken 'JSON'
+    { le64 100000; printf '{"x":'; head -c 99995 /dev/zero | tr '\000' '['; } | broken 'JSON'
+    entry '__metadata__' "$(tensors x F32 4 0,16 '"a":1')"
+    entry '__metadata__' '{"__metadata__":[]}' 0
+}
+
+entries_that_contradict_the_file_are_refused() {
+    entry 'tensor x' '{"x":[]}'
+    entry 'tensor x' '{"x":{}}'
+    entry 'tensor x' '{"x":{"dtype":5,"shape":[4],"data_offsets":[0,16]}}'
+    entry 'tensor x' '{"x":{"dtype":"F32","shape":4,"data_offsets":[0,16]}}'
+    entry 'data_offsets' "$(tensors x F32 4 0)"
+    entry 'data_offsets' "$(tensors x F32 4 0,16,16)"
+    entry 'data_offsets' "$(tensors x F32 4 0,16.0)"
+    entry 'data_offsets' "$(tensors x F32 4 -16,0)"
+    entry 'begin <= end' "$(tensors x F32 4 16,0)"
+    entry 'ends at byte 20' "$(tensors x F32 5 0,20)"
+    entry 'ends at byte 9223372036854775807' "$(tensors x F32 4 0,9223372036854775807)"
+    entry 'found 16 bytes' "$(tensors x F32 3 0,16)"
+    entry 'found 16 bytes' "$(tensors x F32 '' 0,16)"
+    entry 'shape' "$(tensors x F32 -4 0,16)"
+    entry 'shape' "$(tensors x F32 4.0 0,16)"
+    entry 'shape' '{"x":{"dtype":"F32","shape":["4"],"data_offsets":[0,16]}}'
+    entry 'too large' "$(tensors x F32 4611686018427387908 0,16)"
+    entry 'too large' "$(tensors x F32 4294967296,4294967296,4 0,16)"
+}
+
+tensors_that_overlap_or_leave_holes_are_refused() {
+    entry 'tensor y' "$(tensors x F32 4 0,16 y F32 4 0,16)"
+    entry 'tensor y' "$(tensors x F32 3 0,12 y F32 2 8,16)"
+    entry 'tensor y' "$(tensors x F32 2 0,8 y F32 1 12,16)"
+    entry 'tensor x' "$(tensors x F32 3 4,16)"
+    entry 'end at byte 12 of 16' "$(tensors x F32 3 0,12)"
+    entry 'end at byte 0 of 16' '{}'
+}
+
+metadata_that_lies_is_refused() {
+    lies() {                            # lies WORDS [TYPE] [EXTENTS] [ORDER], of 16 bytes
+        m=${2:+,\"vq.dtype.x\":\"$2\"}${3+,\"vq.shape.x\":\"$3\"}${4:+,\"vq.order.x\":\"$4\"}
+        entry "$1" "$(tensors x U8 4,4 0,16 "${m#,}")"
+    }
+    lies nosuch nosuch
+    lies vq.shape '' 4,4
+    lies 'needed 8' float4_e2m1fn 4,4
+    for s in '' , 4, 4,x -4,4 1,1,1,1,16 99999999999999999999; do
+        lies vq.shape float8_e8m0fnu "$s"
+    done
+    lies 'tensor x' float8_e8m0fnu 4611686018427387904,4
+    lies nosuch float8_e8m0fnu 4,4 nosuch
+    lies 'needed 512' float8_e8m0fnu 4,4 128x4
+    lies 'needs 2 extents' float8_e8m0fnu 16 columns
+    entry 'needs type U8' "$(tensors x F32 4 0,16 '"vq.dtype.x":"float8_e8m0fnu"')"
+}
+
+tensors_that_do_not_fit_the_op_are_refused() {
+    entry 'no tensor x' "$(tensors z F32 4 0,16)"
+    entry 'I64' "$(tensors x I64 2 0,16)"
+    entry 'NOSUCH' "$(tensors x NOSUCH 2 0,16)"
+    entry '1 to 4 extents' "$(tensors x F32 1,1,1,1,4 0,16)"
+    head -c 16 in/matrix | st in/flat "$(tensors x F32 4 0,16)"
+    refused 1 'needed 2' run quant --key fp8_token -i in/flat -o out/y
+    head -c 16 in/matrix | st in/ints "$(tensors x U8 4,4 0,16)"
+    refused 1 'uint8' run quant --key fp8_token -i in/ints -o out/y
+    refused 1 'no tensor scale' run fnuz_normalize -i in/ints -o out/y
+    head -c 16 in/matrix | st in/ints "$(tensors x U8 12 0,12 scale F32 1 12,16)"
+    refused 1 'uint8' run fnuz_normalize -i in/ints -o out/y
+    head -c 16 in/matrix | st in/pair "$(tensors q F8_E4M3 2,4 0,8 scale F32 2 8,16)"
+    refused 1 'needed float8_e4m3fnuz' run dequant --key fp8_token --as float8_e4m3fnuz \
+        -i in/pair -o out/y
+    refused 1 'scale' run dequant --key fp8_static -i in/pair -o out/y
+    works run dequant --key fp8_token -i in/pair -o out/y
+    rm out/y
+}
+
+a_name_cannot_break_the_line() {
+    entry 'tensor' "$(tensors 'x\ny\u001b[31m' F32 3 0,16)"
+    grep -q "$(printf '\033')" stderr && note 'an escape went through'
+    # a type that has no name here stands in the way of nothing else
+    head -c 16 in/matrix | st in/other "$(tensors x F32 2 0,8 z NOSUCH 7 8,16)"
+    works run cast --set out=f16 -i in/other -o out/y
+}
+
+for name in help_and_version_work what_cannot_be_read_is_usage names_that_are_unknown_are_refused \
+    a_full_standard_output_is_an_error info_lists_devices_libraries_and_every_key \
+    explain_gives_every_row_with_its_reason explain_writes_json \
+    codes_and_scales_are_the_known_ones dequant_gives_the_values_back \
+    a_quantized_matrix_quantizes_to_the_same_codes the_order_of_scales_moves_no_value \
+    a_static_scale_is_read_from_the_file cast_knows_packed_types fnuz_normalize_goes_both_ways \
+    scale_convert_comes_back all_takes_every_matrix_and_says_what_it_skips empty_matrices_are_fine \
+    backends_are_asked_for_by_name an_error_leaves_the_old_output_alone \
+    an_output_that_cannot_be_written_is_one_line a_disk_that_fills_up_leaves_nothing \
+    the_output_replaces_its_input_and_links_stay files_that_end_early_are_refused \
+    headers_that_are_not_json_objects_are_refused entries_that_contradict_the_file_are_refused \
+    tensors_that_overlap_or_leave_holes_are_refused metadata_that_lies_is_refused \
+    tensors_that_do_not_fit_the_op_are_refused a_name_cannot_break_the_line; do
+    t "$name"
+done
+echo "test_tool: $good passed, $bad failed"
+test $bad = 0
