@@ -7,6 +7,7 @@
 # make oracle     numpy and ml_dtypes beside vq, on generated data and on a real model's weights
 # make hip        build/libvq_hip.so  (hipcc)       make hip  GFX="gfx942 gfx950"
 # make cuda       build/libvq_cuda.so (nvcc)        make cuda SM="90a"
+# make device     on a machine with a GPU: its bytes beside the reference's
 # make install    PREFIX=/usr/local
 CC     ?= cc
 CXX    ?= c++
@@ -62,9 +63,9 @@ build/%: examples/%.c vq.h | build
 build/vq: $(wildcard examples/vq/*.c examples/vq/*.h) vq.h | build
 	$(CC) $(WARN) $(CFLAGS) $(shell pkg-config --cflags jansson) examples/vq/*.c -o $@ $(JANSSON) -ldl -lm
 
-build/mock/libcuda.so.1 build/mock/libamdhip64.so.7: tests/mock_driver.c | build
+build/mock/libcuda.so.1 build/mock/libamdhip64.so.7: tests/mock_driver.c | build/mock/missing
 	$(CC) $(WARN) -fPIC -shared $(if $(findstring cuda,$@),-DMOCK_CUDA,-DMOCK_HIP) $< -o $@
-build/mock/missing/libcuda.so.1 build/mock/missing/libamdhip64.so.7: tests/mock_driver.c | build
+build/mock/missing/libcuda.so.1 build/mock/missing/libamdhip64.so.7: tests/mock_driver.c | build/mock/missing
 	$(CC) $(WARN) -fPIC -shared -DMOCK_MISSING $(if $(findstring cuda,$@),-DMOCK_CUDA,-DMOCK_HIP) $< -o $@
 build/libfast.so: tests/fast_math.c | build
 	$(CC) -Ofast -fPIC -shared $< -o $@
@@ -85,6 +86,10 @@ build/libvq_cuda.so: vq_kernels.cu vq_kernels.hip vq.h | build
 	  -DVQ_KERNEL_ARCHS='"$(patsubst %a,%,$(addprefix sm_,$(SM)))"' --fmad=false \
 	  -Xcompiler -Wall,-Wextra,-Werror,-fPIC,-fvisibility=hidden -shared vq_kernels.cu -o $@
 
+# on a machine with a GPU, after `make cuda` or `make hip`
+device: build/device
+	build/device $(DEVICE_ARGS)
+
 install:
 	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/vq $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 vq.h $(DESTDIR)$(PREFIX)/include/vq.h
@@ -93,7 +98,7 @@ install:
 	  '$(PREFIX)' "$$(sed -n '1s/.*- v\([0-9.]*\) -.*/\1/p' vq.h)" > $(DESTDIR)$(PREFIX)/lib/pkgconfig/vq.pc
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/vq.pc
 
-build: ; @mkdir -p build/mock/missing
+build build/mock/missing: ; @mkdir -p $@
 clean: ; rm -rf build
 clean-tests: ; rm -rf $(TESTS) $(EXAMPLES) $(MOCKS) build/vq build/docs
-.PHONY: all test demo exhaustive check sanitize oracle docs hip cuda install clean clean-tests
+.PHONY: all test demo exhaustive check sanitize oracle docs hip cuda device install clean clean-tests

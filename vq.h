@@ -151,8 +151,9 @@ TABLE OF CONTENTS      jump with a search for the marker
    A context is immutable but for its memory counters: use it from any thread. desc.log hears
    what vq_init() took and skipped, desc.trace every op. vq_plan() and vq_run() neither
    allocate, format text nor read the environment when they succeed.
-   Outputs may not overlap inputs or each other unless the op's block says so. Pointers need
-   no alignment; aligned ones are faster.
+   Outputs may not overlap inputs or each other unless the op's block says so; slices of one
+   buffer whose rows lie side by side do not. Pointers need no alignment; aligned ones are
+   faster.
 
 >>backends
 
@@ -760,7 +761,7 @@ VQ__NO_ACCESS(5)
 VQ_API vq_tensor vq_tensor_ordered(vq_dtype dtype, int64_t rows, int64_t cols, vq_order order,
                                    const void *data, vq_where where);
 
-VQ_API int64_t   vq_row_bytes(vq_dtype dtype, int64_t cols);    /* of a row without gaps */
+VQ_API int64_t   vq_row_bytes(vq_dtype dtype, int64_t cols);    /* of a row without gaps; or -1 */
 
 /* From data to the end of the last element, padding that a layout defines included; what to
    allocate. -1: not a tensor, vq_tensor_check() says why. */
@@ -823,9 +824,10 @@ VQ_API vq_status vq_tensor_to_dlpack(const vq_tensor *t, DLDevice device, int64_
                    floor=amax:v | floor=raw:v | floor=scale:v
                                 at least v: a; s before it is rounded to 2^k; s
                    scale2=mul | scale2=div       x ~ code * s * G, or code * s / G
-                   nan=max      0 * inf and 0 / 0 of numbers become the largest code, as the
-                                min and max of upstream make them; else they are NaN. A NaN in
-                                x stays NaN under every key (>>formats).
+                   nan=max      where x is a number and the result of the code rule is NaN (the
+                                scale was 0, infinite or NaN), the code is the largest, as the
+                                min and max of upstream make it; else it is NaN. A NaN in x
+                                stays NaN under every key (>>formats).
                    overflow=nonfinite            codes beyond M become infinity or NaN */
 
 /* X(ID, text) */
@@ -902,7 +904,7 @@ typedef struct vq_key {
    choice.   X(ID, name, "also", "text") */
 #define VQ_KEYS(X) \
     X(FP8_STATIC, fp8_static, "kFp8StaticTensorSym fp8_per_tensor_static", \
-      "float8_e4m3fn/f32/-1x-1/static/max448/x.inv.s") \
+      "float8_e4m3fn/f32/-1x-1/static/max448/x.inv.s/nan=max") \
     X(FP8_TENSOR, fp8_tensor, "", \
       "float8_e4m3fn/f32/-1x-1/dyn/amax.div448/x.div.s/floor=scale:4.359654e-6") \
     X(FP8_TOKEN, fp8_token, "kFp8DynamicTokenSym fp8_per_token", \
@@ -936,11 +938,11 @@ typedef struct vq_key {
     X(FP8_DYNAMIC_TENSOR, fp8_dynamic_tensor, "kFp8DynamicTensorSym fp8_per_tensor_dynamic", \
       "float8_e4m3fn/f32/-1x-1/dyn/amax.div448/x.inv.s/nan=max") \
     X(FP8_STATIC_TOKEN, fp8_static_token, "kFp8StaticTokenSym", \
-      "float8_e4m3fn/f32/1x-1/static/max448/x.inv.s") \
+      "float8_e4m3fn/f32/1x-1/static/max448/x.inv.s/nan=max") \
     X(FP8_STATIC_CHANNEL, fp8_static_channel, "kFp8StaticChannelSym", \
-      "float8_e4m3fn/f32/-1x1/static/max448/x.inv.s") \
+      "float8_e4m3fn/f32/-1x1/static/max448/x.inv.s/nan=max") \
     X(FP8_STATIC_BLOCK128, fp8_static_block128, "kFp8Static128BlockSym fp8_per_block_static", \
-      "float8_e4m3fn/f32/128x128/static/max448/x.inv.s") \
+      "float8_e4m3fn/f32/128x128/static/max448/x.inv.s/nan=max") \
     X(FP8_DYNAMIC_GROUP128, fp8_dynamic_group128, "kFp8Dynamic128Sym fp8_per_block_dynamic vllm_cpp_group128", \
       "float8_e4m3fn/f32/1x128/dyn/amax.div448/x.div.s/notail/floor=amax:1e-10") \
     X(FP8_DYNAMIC_GROUP64, fp8_dynamic_group64, "kFp8Dynamic64Sym vllm_cpp_group64", \
@@ -1048,7 +1050,9 @@ typedef enum vq_key_id {
    Differs    vLLM's keys name the platform's fp8: these are e4m3fn, vq_key_as() and
               vq_key_on() turn them. NaN stays NaN; upstream clamps it to a largest code. An
               infinity saturates its code; upstream's scale becomes infinite. Its uint4b8 and
-              uint8b128 are int4 and int8 here: the bias is a matter of packing. */
+              uint8b128 are int4 and int8 here: the bias is a matter of packing. What vLLM calls
+              mxfp8 is kMxfp8Dynamic, whose rule depends on the machine: mxfp8 here is that of
+              sm_100, mxfp8_dynamic the torch fallback, which leaves out the element's exponent. */
 VQ_API vq_key      vq_key_preset(vq_key_id id);
 VQ_API const char *vq_key_name(vq_key_id id);          /* "fp8_group128" */
 VQ_API const char *vq_key_also(vq_key_id id);          /* other names, spaces between; or "" */
@@ -1224,7 +1228,7 @@ typedef struct vq_device {
     char        name[128];
     vq_backend  backend;
     int         ordinal;
-    int64_t     memory_bytes;
+    int64_t     memory_bytes;         /* 0: not asked, of a CPU */
     int         runtime;              /* the library's version, as it says it: 12040, 60443484 */
     int         known;                /* platform is filled */
     vq_platform platform;
@@ -2258,8 +2262,9 @@ static double vq__ten_to(int n)                              /* exact up to 22 *
     return p;
 }
 
-/* digits * 10^e as f32. Fifteen digits and 10^22 are exact in double, so what f32 has to round
-   is off by less than the distance of any nine-digit decimal from a tie. */
+/* digits * 10^e as f32. Fifteen digits and powers to 10^22 are exact in double; beyond, a few
+   roundings of 2^-53 join, which the nine digits that vq__write_number() makes do not notice:
+   they lie nearer to their value than half a step of f32. */
 static float vq__decimal(uint64_t digits, int e)
 {
     double v = (double)digits;
@@ -2571,6 +2576,9 @@ static vq_status vq__check_key(const vq_key *k, vq_report *r)
         return vq__refuse(r, VQ_GUARD_KEY, "key.code_max",
                           k->code_max > 0.0f && k->code_max < 1e9f ? (int64_t)k->code_max : -1,
                           (int64_t)most);
+    if (vq__is_any(k->elem, VQ__INTS) && k->code_max != (float)(int)k->code_max)
+        return vq__refuse(r, VQ_GUARD_KEY, "key.code_max", (int64_t)k->code_max,
+                          (int64_t)k->code_max + 1);         /* whole, as its codes are */
     for (i = 0; i < 2; i++) {
         int32_t g = i ? k->group_cols : k->group_rows;
         if (g != -1 && (g < 1 || g > 1 << 24))
@@ -2635,7 +2643,7 @@ vq_key vq_key_on(vq_key k, const vq_platform *p)
 
 static int64_t vq__groups(int64_t extent, int64_t group)     /* without overflow */
 {
-    return group < 0 ? 1 : extent / group + (extent % group != 0);
+    return group == -1 ? 1 : group < 1 ? 0 : extent / group + (extent % group != 0);
 }
 
 void vq_key_group(const vq_key *k, int64_t rows, int64_t cols, int64_t group[2], int64_t count[2])
@@ -2683,7 +2691,7 @@ vq_status vq_scale_from_1d(const vq_key *k, const vq_tensor *scale, int64_t rows
     out->shape[0] = count[0];
     out->shape[1] = count[1];
     out->stride[1] = scale->stride[0];
-    out->stride[0] = count[1] == 1 ? scale->stride[0] : scale->stride[0] * n;
+    out->stride[0] = count[1] == 1 ? scale->stride[0] : 1;   /* one row: any stride */
     return VQ_OK;
 }
 
@@ -2691,10 +2699,16 @@ vq_status vq_scale_from_1d(const vq_key *k, const vq_tensor *scale, int64_t rows
    >>impl-tensors
    =========================================================================== */
 
+/* No extent is larger, which leaves room for bytes and for tiles. */
+#define VQ__MOST (INT64_MAX / 8)
+
 int64_t vq_row_bytes(vq_dtype dtype, int64_t cols)
 {
     int bits = vq_dtype_bits(dtype);
-    return cols / 8 * bits + (cols % 8 * bits + 7) / 8;
+    int64_t n;
+    if (cols < 0 || !vq__mul64(cols / 8, bits, &n)
+        || !vq__add64(n, (cols % 8 * bits + 7) / 8, &n)) return -1;
+    return n;
 }
 
 vq_tensor vq_tensor_nd(const void *data, vq_dtype dtype, int rank, const int64_t *shape,
@@ -2713,8 +2727,9 @@ vq_tensor vq_tensor_nd(const void *data, vq_dtype dtype, int rank, const int64_t
     if (rank > 1)
         t.stride[rank - 2] = vq_dtype_bits(dtype) < 8 ? vq_row_bytes(dtype, shape[rank - 1])
                                                       : shape[rank - 1];
-    for (i = rank - 3; i >= 0; i--)                          /* as unsigned: may overflow */
-        t.stride[i] = (int64_t)((uint64_t)t.stride[i + 1] * (uint64_t)shape[i + 1]);
+    for (i = rank - 3; i >= 0; i--)                          /* too large: vq_tensor_check() */
+        if (shape[i + 1] < 0 || t.stride[i + 1] < 0
+            || !vq__mul64(t.stride[i + 1], shape[i + 1], &t.stride[i])) t.stride[i] = INT64_MAX;
     return t;
 }
 
@@ -2736,7 +2751,7 @@ vq_tensor vq_tensor_ordered(vq_dtype dtype, int64_t rows, int64_t cols, vq_order
     int64_t tile_rows, tile_cols, per16 = vq_dtype_bits(dtype) ? 128 / vq_dtype_bits(dtype) : 1;
     if ((unsigned)order >= VQ_ORDER_COUNT) { t.rank = 0; return t; }
     t.layout = layout[order];
-    if (order == VQ_ROWS || rows < 0 || cols < 0) return t;
+    if (order == VQ_ROWS || rows < 0 || cols < 0 || rows > VQ__MOST || cols > VQ__MOST) return t;
     vq__tile(t.layout, &tile_rows, &tile_cols);
     if (order == VQ_COLUMNS || order == VQ_COLUMNS_TMA) {
         t.stride[0] = 1;
@@ -2770,7 +2785,6 @@ static int64_t vq__bytes(const vq_tensor *t)
         int64_t rows = t->shape[last - 1], cols = t->shape[last];
         vq__tile(t->layout, &tile_rows, &tile_cols);
         inner = last - 1;
-        if (rows > INT64_MAX - 128 || cols > INT64_MAX - 8) return 0;
         if (t->layout == VQ_PACKED_UE8M0) {
             if (!vq__mul64((cols + 3) / 4 - 1, t->stride[last], &n)
                 || !vq__mul64(vq__packed_rows(t), 4, &m) || !vq__add64(n, m, &n)) return 0;
@@ -2803,14 +2817,12 @@ static vq_status vq__check_strides(const vq_tensor *t, const char *name, vq_repo
     if (t->layout == VQ_PACKED_UE8M0) {
         if (t->stride[last - 1] != 4)
             return vq__refuse(r, VQ_GUARD_STRIDE, name, t->stride[last - 1], 4);
-        if (t->shape[last - 1] > INT64_MAX / 8) return VQ_OK;          /* SIZE comes next */
         needed = 4 * t->shape[last - 1];
         if (t->stride[last] < needed || t->stride[last] % 4)
             return vq__refuse(r, VQ_GUARD_STRIDE, name, t->stride[last],
                               needed > t->stride[last] ? needed : vq__up(t->stride[last], 4));
         return VQ_OK;
     }
-    if (cols > INT64_MAX - 8) return VQ_OK;
     if (t->stride[last - 1] != vq__up(cols, tile_cols))
         return vq__refuse(r, VQ_GUARD_STRIDE, name, t->stride[last - 1], vq__up(cols, tile_cols));
     return t->stride[last] == 1 ? VQ_OK
@@ -2826,9 +2838,9 @@ static vq_status vq__check_tensor(const vq_tensor *t, const char *name, vq_repor
     if (!vq__is_any(t->dtype, VQ__TYPES))
         return vq__refuse(r, VQ_GUARD_TYPE, name, t->dtype, VQ__TYPES);
     if ((unsigned)t->where >= VQ_WHERE_COUNT)
-        return vq__refuse(r, VQ_GUARD_VALUE, name, t->where, VQ_HOST);
+        return vq__refuse(r, VQ_GUARD_VALUE, name, (int)t->where, VQ_HOST);
     if ((unsigned)t->layout >= VQ_LAYOUT_COUNT)
-        return vq__refuse(r, VQ_GUARD_LAYOUT, name, t->layout, (1 << VQ_LAYOUT_COUNT) - 1);
+        return vq__refuse(r, VQ_GUARD_LAYOUT, name, (int)t->layout, (1 << VQ_LAYOUT_COUNT) - 1);
     if (t->layout == VQ_PACKED_UE8M0 && t->dtype != VQ_E8M0)
         return vq__refuse(r, VQ_GUARD_TYPE, name, t->dtype, VQ__IS(VQ_E8M0));
     if (t->layout != VQ_STRIDED && vq_dtype_bits(t->dtype) != 8)
@@ -2836,7 +2848,8 @@ static vq_status vq__check_tensor(const vq_tensor *t, const char *name, vq_repor
     if (t->layout != VQ_STRIDED && t->rank != 2 && t->rank != 3)
         return vq__refuse(r, VQ_GUARD_RANK, name, t->rank, t->rank < 2 ? 2 : 3);
     for (i = 0; i < t->rank; i++)
-        if (t->shape[i] < 0) return vq__refuse(r, VQ_GUARD_SIZE, name, t->shape[i], 0);
+        if (t->shape[i] < 0 || t->shape[i] > VQ__MOST)
+            return vq__refuse(r, VQ_GUARD_SIZE, name, t->shape[i], t->shape[i] < 0 ? 0 : VQ__MOST);
     if (vq__empty(t)) return VQ_OK;
     if (vq__check_strides(t, name, r)) return r->status;
     return vq__bytes(t) > 0 ? VQ_OK
@@ -3140,7 +3153,8 @@ static int vq__symbol(void *lib, const char *name, void *fn, size_t size)
 #endif
 }
 
-#define VQ__SYMBOL(lib, prefix, fn) vq__symbol(lib, #prefix #fn, &fn, sizeof fn)
+/* The first symbol that is missing stays in `lacks`. */
+#define VQ__SYMBOL(lib, prefix, fn) vq__symbol(lib, lacks = #prefix #fn, &fn, sizeof fn)
 
 static uint32_t vq__cpu_caps(void)
 {
@@ -3187,12 +3201,19 @@ static void vq__probe_failed(const vq__probing *p, vq_backend b, const char *fn,
     vq__log(p->log, p->user, vq_backend_str(b), line);
 }
 
+static void vq__probe_lacks(const vq__probing *p, vq_backend b, const char *symbol)
+{
+    char line[96];
+    vq__format(line, sizeof line, "skipped: the runtime's library has no symbol %s", symbol);
+    vq__log(p->log, p->user, vq_backend_str(b), line);
+}
+
 static void vq__probe_cuda(vq__probing *p)
 {
     int (*Init)(unsigned), (*DriverGetVersion)(int *), (*DeviceGetCount)(int *);
     int (*DeviceGet)(int *, int), (*DeviceGetName)(char *, int, int);
     int (*DeviceGetAttribute)(int *, int, int), (*DeviceTotalMem_v2)(size_t *, int);
-    const char *why;
+    const char *why, *lacks;
     int error, n = 0, i, version = 0, handle, major, minor;
 #if defined(_WIN32)
     void *lib = vq__open("nvcuda.dll", &why);
@@ -3204,7 +3225,7 @@ static void vq__probe_cuda(vq__probing *p)
         || !VQ__SYMBOL(lib, cu, DeviceGetCount) || !VQ__SYMBOL(lib, cu, DeviceGet)
         || !VQ__SYMBOL(lib, cu, DeviceGetName) || !VQ__SYMBOL(lib, cu, DeviceGetAttribute)
         || !VQ__SYMBOL(lib, cu, DeviceTotalMem_v2)) {
-        vq__log(p->log, p->user, "cuda", "skipped: the driver library lacks a symbol");
+        vq__probe_lacks(p, VQ_CUDA, lacks);
         return;
     }
     if ((error = Init(0)) != 0) { vq__probe_failed(p, VQ_CUDA, "cuInit", error); return; }
@@ -3217,10 +3238,13 @@ static void vq__probe_cuda(vq__probing *p)
     for (i = 0; i < n; i++) {
         vq_device d;
         size_t bytes = 0;
+        char what[64];
         memset(&d, 0, sizeof d);
-        if (DeviceGet(&handle, i) || DeviceGetAttribute(&major, 75, handle)
-            || DeviceGetAttribute(&minor, 76, handle)) {
-            vq__probe_failed(p, VQ_CUDA, "cuDeviceGetAttribute", i);
+        if ((error = DeviceGet(&handle, i)) != 0
+            || (error = DeviceGetAttribute(&major, 75, handle)) != 0
+            || (error = DeviceGetAttribute(&minor, 76, handle)) != 0) {
+            vq__format(what, sizeof what, "cuDeviceGetAttribute of device %d", i);
+            vq__probe_failed(p, VQ_CUDA, what, error);
             continue;
         }
         DeviceGetName(d.name, (int)sizeof d.name - 1, handle);
@@ -3250,14 +3274,14 @@ static void vq__probe_hip(vq__probing *p)
     };
     int (*RuntimeGetVersion)(int *), (*GetDeviceCount)(int *);
     int (*GetDevicePropertiesR0600)(void *, int);
-    const char *why = NULL;
+    const char *why = NULL, *lacks;
     void *lib = NULL;
     int error, n = 0, i, version = 0;
     for (i = 0; i < VQ__COUNT(names) && !lib; i++) lib = vq__open(names[i], &why);
     if (!lib) { vq__log(p->log, p->user, "hip", why); return; }
     if (!VQ__SYMBOL(lib, hip, RuntimeGetVersion) || !VQ__SYMBOL(lib, hip, GetDeviceCount)
         || !VQ__SYMBOL(lib, hip, GetDevicePropertiesR0600)) {
-        vq__log(p->log, p->user, "hip", "skipped: the runtime lacks a symbol: before ROCm 6?");
+        vq__probe_lacks(p, VQ_HIP, lacks);                   /* R0600: before ROCm 6 */
         return;
     }
     if ((error = GetDeviceCount(&n)) != 0) {
@@ -3273,7 +3297,8 @@ static void vq__probe_hip(vq__probing *p)
         memset(&d, 0, sizeof d);
         memset(&prop, 0, sizeof prop);
         if ((error = GetDevicePropertiesR0600(&prop, i)) != 0) {
-            vq__probe_failed(p, VQ_HIP, "hipGetDeviceProperties", error);
+            vq__format(d.name, sizeof d.name, "hipGetDeviceProperties of device %d", i);
+            vq__probe_failed(p, VQ_HIP, d.name, error);
             continue;
         }
         memcpy(d.name, prop.bytes, sizeof d.name - 1);
@@ -3448,7 +3473,8 @@ static vq_status vq__check_cast(const void *args, vq_report *r)
         || vq__check_like(r, "y", &a->y, VQ__TYPES, a->x.rank, a->x.shape)
         || vq__check_strided(r, "y", &a->y)) return r->status;
     if ((unsigned)a->overflow >= VQ_OVERFLOW_COUNT)
-        return vq__refuse(r, VQ_GUARD_VALUE, "overflow", a->overflow, VQ_OVERFLOW_COUNT - 1);
+        return vq__refuse(r, VQ_GUARD_VALUE, "overflow", (int)a->overflow,
+                          VQ_OVERFLOW_COUNT - 1);
     return vq__check_apart(r, "y", &a->y);
 }
 
@@ -3480,7 +3506,8 @@ static vq_status vq__check_fnuz_normalize(const void *args, vq_report *r)
         || vq__check_like(r, "scale_out", &a->scale_out, VQ__IS(a->scale.dtype), 2, a->scale.shape)
         || vq__check_strided(r, "scale_out", &a->scale_out)) return r->status;
     if ((unsigned)a->overflow >= VQ_OVERFLOW_COUNT)
-        return vq__refuse(r, VQ_GUARD_VALUE, "overflow", a->overflow, VQ_OVERFLOW_COUNT - 1);
+        return vq__refuse(r, VQ_GUARD_VALUE, "overflow", (int)a->overflow,
+                          VQ_OVERFLOW_COUNT - 1);
     return vq__check_apart(r, "scale_out", &a->scale_out);
 }
 #endif
@@ -3546,6 +3573,29 @@ static vq_status vq__check_scale_convert(const void *args, vq_report *r)
 }
 #endif
 
+/* Do two matrices of equal row pitch lie side by side, as slices of one wider matrix do? */
+static int vq__interleaved(const vq_tensor *a, const vq_tensor *b)
+{
+    const vq_tensor *t[2];
+    uint64_t pitch[2], width[2], apart;
+    int i;
+    t[0] = a;
+    t[1] = b;
+    for (i = 0; i < 2; i++) {
+        int bits = vq_dtype_bits(t[i]->dtype);
+        uint64_t unit = bits < 8 ? 1u : (uint64_t)bits / 8u, cols = (uint64_t)t[i]->shape[1];
+        if (t[i]->rank != 2 || t[i]->layout != VQ_STRIDED) return 0;
+        pitch[i] = (uint64_t)t[i]->stride[0] * unit;
+        width[i] = bits < 8 ? (uint64_t)vq_row_bytes(t[i]->dtype, t[i]->shape[1])
+                            : ((cols - 1u) * (uint64_t)t[i]->stride[1] + 1u) * unit;
+    }
+    if (!pitch[0] || pitch[0] != pitch[1] || width[0] > pitch[0]) return 0;
+    apart = (uint64_t)(uintptr_t)b->data - (uint64_t)(uintptr_t)a->data;
+    if ((uintptr_t)b->data < (uintptr_t)a->data) apart = pitch[0] - (0u - apart) % pitch[0];
+    apart %= pitch[0];
+    return apart >= width[0] && apart + width[1] <= pitch[0];
+}
+
 static int vq__same_view(const vq_tensor *a, const vq_tensor *b)
 {
     return a->data == b->data && vq_dtype_bits(a->dtype) == vq_dtype_bits(b->dtype)
@@ -3570,7 +3620,7 @@ static vq_status vq__check_data(const vq__view *v, vq_report *r)
             if ((a->out || b->out) && bytes[i] && bytes[j]
                 && (uintptr_t)p < (uintptr_t)o + (uintptr_t)bytes[j]
                 && (uintptr_t)o < (uintptr_t)p + (uintptr_t)bytes[i]
-                && !(a->twin == j && vq__same_view(a->t, b->t)))
+                && !(a->twin == j && vq__same_view(a->t, b->t)) && !vq__interleaved(a->t, b->t))
                 return vq__refuse(r, VQ_GUARD_OVERLAP, a->name, 0, 0);
         }
     }
@@ -3747,7 +3797,8 @@ struct vq__row {
 };
 
 #define VQ__GOOD   (VQ_ROW_BIT_EXACT | VQ_ROW_BATCH_INVARIANT)
-#define VQ__GPU(op, keys)       { VQ_OP_##op, "gpu", VQ_SLOT_##op, keys, 0, VQ__GOOD, "", NULL },
+#define VQ__GPU(op, keys)       { VQ_OP_##op, "gpu", VQ_SLOT_##op, keys, 0, VQ__GOOD, \
+                                  "sm_90", NULL },
 #define VQ__REFERENCE(op, keys) { VQ_OP_##op, "reference", VQ_SLOT_NONE, keys, 0, VQ__GOOD, NULL, \
                                   NULL },
 
@@ -4251,7 +4302,7 @@ static vq_status vq__read_env(vq_ctx *ctx, vq_report *r)
         ctx->desc.policy.only = ctx->only;
     }
     if ((unsigned)ctx->desc.backend >= VQ_BACKEND_COUNT)
-        return vq__refuse(r, VQ_GUARD_VALUE, "desc.backend", ctx->desc.backend,
+        return vq__refuse(r, VQ_GUARD_VALUE, "desc.backend", (int)ctx->desc.backend,
                           VQ_BACKEND_COUNT - 1);
     return VQ_OK;
 }

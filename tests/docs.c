@@ -187,7 +187,7 @@ static int row_of(vq_ctx *const ctx[PLACES], vq_op op, vq_key_id id, row_cells o
     return 1;
 }
 
-static void print_row(const char *ops, const char *key, const row_cells cells)
+static void print_row(const char *ops, const char *key, row_cells cells)
 {
     int i;
     printf("| %s | %s |", ops, key);

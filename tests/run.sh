@@ -5,7 +5,7 @@
 #
 # A program ends with a line "NAME: N passed, N failed[, N skipped]" and a status of 0 if none
 # failed. The last line here has the sums. A program without that line, or whose status denies it,
-# is one failure more and is named. Exits 1 if anything failed, or no program was given.
+# is one failure more and is named; so is one that hangs for VQ_TEST_SECONDS, 1200. Exits 1 if anything failed, or no program was given.
 set -eu
 
 jobs=${JOBS:-2}
@@ -36,6 +36,7 @@ run() {
     *)    set -- "./$program" "$@" ;;
     esac
     status=0
+    if command -v timeout > /dev/null 2>&1; then set -- timeout "${VQ_TEST_SECONDS:-1200}" "$@"; fi
     "$@" > "$dir/$i.out" 2>&1 < /dev/null &
     child=$!
     trap 'kill $child 2> /dev/null; exit 1' HUP INT TERM

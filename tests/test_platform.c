@@ -67,7 +67,8 @@ static const struct {
 };
 
 static const char *const unreadable[] = {
-    "", " ", "gfx", "gfx9", "gfx94", "gfx12345", "gfx123456789012345678901234567890", "gfx942:",
+    "", " ", "gfx", "gfx9", "gfx94", "gfx9420", "gfx2010", "gfx9a42", "gfx1a00", "gfx12345",
+    "gfx123456789012345678901234567890", "gfx942:",
     "gfx942::", "gfx942:foo+", "gfx942:sramecc", "gfx942:sramecc+:", "gfx942:sramecc+:xnack",
     "gfx942:sramecc*", "gfx942:+", "gfx942:xnack+xnack-", "gfx942:xnack+:xnack-",
     "gfx942:sramecc+:sramecc+", "gfx942:sramecc+:xnack-:foo", "gfx942:SRAMECC+", "gfx942:xnack+ ",
@@ -604,11 +605,12 @@ static void what_the_drivers_say_is_what_is_found(void)
     run(mocks, env, "probe", BOTH, "15");
     CHECKF(!strcmp(said(),
         "status 0 count 5\n"
-        "device hip gfx942:sramecc+:xnack-#0 [device 0] 5368709121 bytes runtime 60443 known 1 "
+        "device hip gfx942:sramecc+:xnack-#0 [device 0] 5368709121 bytes runtime 60443484 known 1 "
         "gfx942\n"
-        "device hip gfx90a:sramecc+:xnack-#1 [device 1] 10737418241 bytes runtime 60443 known 1 "
+        "device hip gfx90a:sramecc+:xnack-#1 [device 1] 10737418241 bytes runtime 60443484 known 1 "
         "gfx90a\n"
-        "device hip gfx1201#2 [device 2] 16106127361 bytes runtime 60443 known 1 gfx1201\n"
+        "device hip gfx1201#2 [device 2] 16106127361 bytes runtime 60443484 known 1 "
+        "gfx1201\n"
         "device cuda sm_90#0 [device 0] 5368709121 bytes runtime 12040 known 1 sm_90\n"
         "device cuda sm_89#1 [device 1] 10737418241 bytes runtime 12040 known 1 sm_89\n"
         "maps libcuda libamdhip64\nloaded cuda hip\n"), "\n%s", heard);
@@ -720,9 +722,9 @@ static void an_architecture_that_is_not_in_the_table_is_told_and_not_known(void)
     run(mocks, env, "probe", BOTH, "15");
     CHECKF(!strcmp(said(),
         "status 0 count 6\n"
-        "device hip gfx1337#0 [device 0] 5368709121 bytes runtime 70051 known 0 -\n"
-        "device hip gfx942:new+#1 [device 1] 10737418241 bytes runtime 70051 known 0 -\n"
-        "device hip gfx950#2 [device 2] 16106127361 bytes runtime 70051 known 1 gfx950\n"
+        "device hip gfx1337#0 [device 0] 5368709121 bytes runtime 70051831 known 0 -\n"
+        "device hip gfx942:new+#1 [device 1] 10737418241 bytes runtime 70051831 known 0 -\n"
+        "device hip gfx950#2 [device 2] 16106127361 bytes runtime 70051831 known 1 gfx950\n"
         "device cuda sm_95#0 [device 0] 5368709121 bytes runtime 13000 known 0 -\n"
         "device cuda sm_421#1 [device 1] 10737418241 bytes runtime 13000 known 0 -\n"
         "device cuda sm_80#2 [device 2] 16106127361 bytes runtime 13000 known 1 sm_80\n"

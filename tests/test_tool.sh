@@ -370,11 +370,13 @@ an_error_leaves_the_old_output_alone() {
 }
 
 an_output_that_cannot_be_written_is_one_line() {
-    refused 1 'out/none/y' run quant --key fp8_token -i in/four.st -o out/none/y
+    refused 1 'out/none/y: cannot be written: No such' run quant --key fp8_token -i in/four.st \
+        -o out/none/y
     refused 1 'in/four.st/y' run quant --key fp8_token -i in/four.st -o in/four.st/y
     refused 1 'not a regular file' run quant --key fp8_token -i in/four.st -o out
-    test -c /dev/full && refused 1 'not a regular file' run quant --key fp8_token -i in/four.st \
-        -o /dev/full
+    mkfifo out/pipe
+    refused 1 'not a regular file' run quant --key fp8_token -i in/four.st -o out/pipe
+    test -p out/pipe || note 'the pipe is gone'
     if test "$(id -u)" != 0; then
         mkdir out/shut
         chmod 555 out/shut
@@ -423,6 +425,8 @@ entry() {
 files_that_end_early_are_refused() {
     refused 1 'in/none' run cast --set out=f16 -i in/none -o out/y
     refused 1 'not a regular file' run cast --set out=f16 -i in -o out/y
+    test -p in/pipe || mkfifo in/pipe
+    refused 1 'not a regular file' run cast --set out=f16 -i in/pipe -o out/y
     : | broken 'found 0 bytes'
     hex 00 00 00 | broken 'found 3 bytes'
     le64 0 | broken 'JSON'
@@ -464,6 +468,7 @@ entries_that_contradict_the_file_are_refused() {
     entry 'ends at byte 9223372036854775807' "$(tensors x F32 4 0,9223372036854775807)"
     entry 'found 16 bytes' "$(tensors x F32 3 0,16)"
     entry 'found 16 bytes' "$(tensors x F32 '' 0,16)"
+    entry 'tensor z' "$(tensors x F32 2 0,8 z I16 3 8,16)"
     entry 'shape' "$(tensors x F32 -4 0,16)"
     entry 'shape' "$(tensors x F32 4.0 0,16)"
     entry 'shape' '{"x":{"dtype":"F32","shape":["4"],"data_offsets":[0,16]}}'
@@ -488,7 +493,7 @@ metadata_that_lies_is_refused() {
     lies nosuch nosuch
     lies vq.shape '' 4,4
     lies 'needed 8' float4_e2m1fn 4,4
-    for s in '' , 4, 4,x -4,4 1,1,1,1,16 99999999999999999999; do
+    for s in '' ',' '4,' 4,x -4,4 1,1,1,1,16 99999999999999999999; do
         lies vq.shape float8_e8m0fnu "$s"
     done
     lies 'tensor x' float8_e8m0fnu 4611686018427387904,4

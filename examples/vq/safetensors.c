@@ -157,7 +157,7 @@ int st_open(const char *path, st_file *f)
 
     memset(f, 0, sizeof *f);
     f->path = path;
-    fd = open(path, O_RDONLY);
+    fd = open(path, O_RDONLY | O_NONBLOCK);        /* or a pipe would be waited for */
     if (fd < 0) return fail("%s: %s", path, strerror(errno));
     if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
         close(fd);

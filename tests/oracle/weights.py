@@ -27,17 +27,20 @@ FNUZ = np.dtype(ml_dtypes.float8_e4m3fnuz)
 SAFE = {"F32": np.dtype(F32), "F16": F16, "BF16": BF16, "U8": np.dtype(np.uint8), "F8_E4M3": FN,
         "I64": np.dtype(np.int64)}
 
-# key: group rows, group cols, scale rule, code rule, floor; -1 the whole extent
+# key: group rows, group cols, scale rule, code rule, option; -1 the whole extent
 KEYS = {
-    "fp8_static":     (-1, -1, "given", "inv", None),
-    "fp8_token":      (1, -1, "div", "div", "scale"),
-    "fp8_group128":   (1, 128, "inv", "div", "amax"),
-    "fp8_tensor":     (-1, -1, "div", "div", "scale"),
-    "fp8_block128":   (128, 128, "div", "div", "scale"),
-    "fp8_channel":    (-1, 1, "div", "div", "scale"),
-    "aiter_group128": (1, 128, "inv", "inv", "amax"),
+    "fp8_static":     (-1, -1, "given", "inv", "nan=max"),
+    "fp8_token":      (1, -1, "div", "div", "floor=scale"),
+    "fp8_group128":   (1, 128, "inv", "div", "floor=amax"),
+    "fp8_tensor":     (-1, -1, "div", "div", "floor=scale"),
+    "fp8_dynamic_tensor": (-1, -1, "div", "inv", "nan=max"),
+    "fp8_block128":   (128, 128, "div", "div", "floor=scale"),
+    "fp8_channel":    (-1, 1, "div", "div", "floor=scale"),
+    "aiter_group128": (1, 128, "inv", "inv", "floor=amax"),
     "aiter_token":    (1, -1, "inv", "inv", None),
 }
+NAN_STAYS = "float8_e4m3fn/f32/-1x-1/static/max448/x.inv.s"
+KEYS[NAN_STAYS] = (-1, -1, "given", "inv", None)
 REAL = ("fp8_static", "fp8_token", "fp8_group128")
 ELEMS = ((FN, 448.0, 0x7F), (FNUZ, 224.0, 0x80))
 
@@ -122,17 +125,17 @@ def amax_of(key, x, infinity):
 
 
 def scales(key, x, top):
-    _, _, rule, _, floor = KEYS[key]
+    _, _, rule, _, option = KEYS[key]
     a, g = amax_of(key, x, rule != "given")
     top = F32(top)
     if rule == "given":                           # the tool's scale=amax
         s = a / top
         s[s == 0] = 1
         return s
-    if floor == "amax":
+    if option == "floor=amax":
         a = np.maximum(a, F32(1e-10))
     s = a / top if rule == "div" else a * (F32(1) / top)
-    if floor == "scale":
+    if option == "floor=scale":
         s = np.maximum(s, F32(1) / (F32(512) * top))
     return s.astype(F32)
 
@@ -142,6 +145,8 @@ def codes(key, x, s, elem, top, nan):
     each = spread(s, x.shape, g)
     v = x.astype(F32)
     v = v * (F32(1) / each) if KEYS[key][3] == "inv" else v / each
+    if KEYS[key][4] == "nan=max":                 # what only the scale made NaN
+        v[np.isnan(v) & ~np.isnan(x.astype(F32))] = top
     q = np.clip(v, F32(-top), F32(top)).astype(elem).view(np.uint8)
     q[np.isnan(v)] = nan
     return q
@@ -328,15 +333,17 @@ def synthetic(tool):
     source = tool.at("x")
     save(source, x)
     for key in KEYS:
+        if key == NAN_STAYS:
+            continue
         for elem, top, nan in ELEMS:
             for out in (("f32", F32), ("f16", F16), ("bf16", BF16)):
                 errors, _ = round_trip(tool, source, x, key, elem, top, nan, out)
                 case("%s_%s_%s_of_nasty_weights_is_numpy's" % (key, elem.name[7:], out[0]), errors)
     for given in ("0.02", "1e-42", "0", "inf", "nan", "-0.5"):
-        for elem, top, nan in ELEMS:
-            errors, _ = round_trip(tool, source, x, "fp8_static", elem, top, nan, ("f32", F32),
-                                   given)
-            case("a_given_scale_of_%s_is_used_as_it_is_%s" % (given, elem.name[7:]), errors)
+        for key, rule in (("fp8_static", ""), (NAN_STAYS, "_nan_stays")):
+            for elem, top, nan in ELEMS:
+                errors, _ = round_trip(tool, source, x, key, elem, top, nan, ("f32", F32), given)
+                case("a_scale_of_%s_is_used_as_it_is_%s%s" % (given, elem.name[7:], rule), errors)
 
 
 def main():
