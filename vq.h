@@ -783,7 +783,8 @@ VQ_API vq_status vq_tensor_check(const vq_tensor *t, const char *name, vq_report
 
    Errors     BAD_ARG: TYPE (lanes, or a type the other side lacks), RANK above 4, LAYOUT
               other than strided, STRIDE of a packed type. */
-VQ_API vq_status vq_tensor_from_dlpack(const DLTensor *d, vq_tensor *out, vq_report *report_or_null);
+VQ_API vq_status vq_tensor_from_dlpack(const DLTensor *d, vq_tensor *out,
+                                       vq_report *report_or_null);
 VQ_API vq_status vq_tensor_to_dlpack(const vq_tensor *t, DLDevice device, int64_t *shape,
                                      int64_t *strides, DLTensor *out, vq_report *report_or_null);
 #endif
@@ -943,7 +944,8 @@ typedef struct vq_key {
       "float8_e4m3fn/f32/-1x1/static/max448/x.inv.s/nan=max") \
     X(FP8_STATIC_BLOCK128, fp8_static_block128, "kFp8Static128BlockSym fp8_per_block_static", \
       "float8_e4m3fn/f32/128x128/static/max448/x.inv.s/nan=max") \
-    X(FP8_DYNAMIC_GROUP128, fp8_dynamic_group128, "kFp8Dynamic128Sym fp8_per_block_dynamic vllm_cpp_group128", \
+    X(FP8_DYNAMIC_GROUP128, fp8_dynamic_group128, \
+      "kFp8Dynamic128Sym fp8_per_block_dynamic vllm_cpp_group128", \
       "float8_e4m3fn/f32/1x128/dyn/amax.div448/x.div.s/notail/floor=amax:1e-10") \
     X(FP8_DYNAMIC_GROUP64, fp8_dynamic_group64, "kFp8Dynamic64Sym vllm_cpp_group64", \
       "float8_e4m3fn/f32/1x64/dyn/amax.div448/x.div.s/notail/floor=amax:1e-10") \
@@ -992,7 +994,8 @@ typedef struct vq_key {
     X(VLLM_SILU_BLOCK128, vllm_silu_block128, "", \
       "float8_e4m3fn/f32/1x128/dyn/amax.div448/x.div.s/notail/floor=scale:4.359654e-6") \
     X(VLLM_MASKED_SILU_CUDA, vllm_masked_silu_cuda, "", \
-      "float8_e4m3fn/f32/1x128/dyn/amax.inv448/x.inv.s/notail/arith=bf16/floor=amax:1.0004442e-10") \
+      "float8_e4m3fn/f32/1x128/dyn/amax.inv448/x.inv.s/notail/arith=bf16" \
+      "/floor=amax:1.0004442e-10") \
     X(VLLM_SCALED_QUANTIZE_BLOCK128, vllm_scaled_quantize_block128, "", \
       "float8_e4m3fn/f32/128x128/dyn/amax.recip448/x.inv.amax/notail/floor=amax:1e-12") \
     X(VLLM_INT8_GROUP128, vllm_int8_group128, "", \
@@ -1387,7 +1390,7 @@ VQ_API vq_status vq_fnuz_normalize(const vq_ctx *ctx, const vq_fnuz_normalize_ar
 #ifndef VQ_NO_QUANT
 /* vq_quant -- codes and scales of a tensor under a key
 
-     a[g][h]     = max |x| over group (g, h): NaN skipped, infinity as the largest finite of x's type
+     a[g][h]     = max |x| over group (g, h): NaN skipped, an infinity as x's largest finite
      scale[g][h] = the key's scale rule of a[g][h]; static: an input
      q[i][j]     = the code of the key's code rule of x[i][j], held to -code_max..code_max
 
@@ -1523,7 +1526,7 @@ typedef struct vq_kernels {
     const char   *archs;                                /* "gfx942 gfx950"; NULL: not known */
     int         (*arch)(int device, char *out, size_t size);   /* 0: no such device */
     int         (*current)(void);                       /* the current device, -1 on error */
-    int         (*self_test)(int device);               /* 0; > 0 a part that fails; < 0 no answer */
+    int         (*self_test)(int device);              /* 0; > 0 a part that fails; < 0 an error */
     void       *(*alloc)(size_t bytes);
     void        (*release)(void *p);
     int         (*copy)(void *dst, const void *src, size_t bytes);
@@ -1816,8 +1819,8 @@ VQ_HD int vq__self_test_of(const uint32_t *in)
     if (vq__f32_bits(vq__exp(vq__f32_make(in[7]))) != 0x402df854u) return 6;
     return 0;
 }
-#define VQ__SELF_TEST_IN { 0x3f800800u, 0x3f801000u, 0x00800000u, 0x3e800000u, 0x40a00000u, 0x40400000u, \
-                           0x40000000u, 0x3f800000u }
+#define VQ__SELF_TEST_IN { 0x3f800800u, 0x3f801000u, 0x00800000u, 0x3e800000u, \
+                           0x40a00000u, 0x40400000u, 0x40000000u, 0x3f800000u }
             /* 1+2^-12, its square short of 2^-24, 2^-126, 1/4, a quotient that a reciprocal
                misses, 2, 1 */
 #define VQ__SELF_TEST_COUNT 8
@@ -2242,6 +2245,13 @@ float vq_dtype_max(vq_dtype t)
 #define VQ__ELEMS (VQ__FP8 | VQ__INTS | VQ__IS(VQ_E2M3) | VQ__IS(VQ_E3M2) | VQ__IS(VQ_E2M1))
 #define VQ__TYPES ((1u << VQ_DTYPE_COUNT) - 2u)
 
+/* 0 < v <= most, as integers: a control word that flushes subnormals has no say. */
+static int vq__within(float v, float most)
+{
+    uint32_t u = vq__f32_bits(v);
+    return u >= 1u && u <= vq__f32_bits(most);
+}
+
 static int vq__is_any(vq_dtype t, uint32_t mask)
 {
     return (unsigned)t < VQ_DTYPE_COUNT && (mask >> t & 1u);
@@ -2351,9 +2361,9 @@ int vq_key_print(const vq_key *k, char *out, size_t size)
     char max[32] = "0", least[80] = "", number[32];
     uint64_t was = vq__fp_enter();
     float shown = k->scale_rule == VQ_SCALE_RANGE ? vq__key_span(k) : k->code_max;
-    if (shown > 0.0f && shown <= vq_dtype_max(VQ_F32)) vq__write_number(max, shown);
-    if (k->floor_kind > VQ_FLOOR_NONE && k->floor_kind < VQ_FLOOR_COUNT && k->floor_value > 0.0f
-        && k->floor_value <= vq_dtype_max(VQ_F32)) {
+    if (vq__within(shown, vq_dtype_max(VQ_F32))) vq__write_number(max, shown);
+    if (k->floor_kind > VQ_FLOOR_NONE && k->floor_kind < VQ_FLOOR_COUNT
+        && vq__within(k->floor_value, vq_dtype_max(VQ_F32))) {
         vq__write_number(number, k->floor_value);
         vq__format(least, sizeof least, "/%s%s", vq__floor_text[k->floor_kind], number);
     }
@@ -2411,7 +2421,7 @@ static int vq__eat_extent(const char **p, int32_t *out)
 static int vq__eat_number(const char **p, float *out)        /* > 0, then a slash or the end */
 {
     const char *end = vq__read_number(*p, out);
-    if (!end || (*end && *end != '/') || !(*out > 0.0f) || *out > vq_dtype_max(VQ_F32)) return 0;
+    if (!end || (*end && *end != '/') || !vq__within(*out, vq_dtype_max(VQ_F32))) return 0;
     *p = end + (*end == '/');
     return 1;
 }
@@ -2450,14 +2460,13 @@ static int vq__eat_options(const char **p, vq_key *k)
     return !**p;
 }
 
-/* Is name one of the preset's names? */
-static int vq__is_named(int id, const char *name)
+/* Is name one of the words of list? */
+static int vq__lists(const char *list, const char *name)
 {
     size_t n = strlen(name);
-    const char *p = vq__presets[id].also;
-    if (!strcmp(vq__presets[id].name, name)) return 1;
-    for (; n && (p = strstr(p, name)) != NULL; p += n)
-        if ((p == vq__presets[id].also || p[-1] == ' ') && (p[n] == ' ' || !p[n])) return 1;
+    const char *p;
+    for (p = list; n && !strchr(name, ' ') && (p = strstr(p, name)) != NULL; p += n)
+        if ((p == list || p[-1] == ' ') && (p[n] == ' ' || !p[n])) return 1;
     return 0;
 }
 
@@ -2477,7 +2486,10 @@ vq_status vq_key_parse(const char *text, vq_key *out, vq_report *report)
     }
     if (!strchr(text, '/')) {
         for (i = 0; i < VQ_KEY_COUNT; i++)
-            if (vq__is_named(i, text)) { *out = vq_key_preset((vq_key_id)i); return VQ_OK; }
+            if (!strcmp(vq__presets[i].name, text) || vq__lists(vq__presets[i].also, text)) {
+                *out = vq_key_preset((vq_key_id)i);
+                return VQ_OK;
+            }
         vq__refuse_name(&r, VQ_GUARD_NAME, "key", text);
         return vq__tell(&r, report);
     }
@@ -2557,7 +2569,7 @@ static vq_status vq__check_key_rules(const vq_key *k, vq_report *r)
                                                   k->floor_kind, VQ_FLOOR_NONE);
     if (k->floor_kind == VQ_FLOOR_RAW && !(VQ__POW2_RULES >> k->scale_rule & 1u))
         return vq__refuse(r, VQ_GUARD_KEY, "key.floor_kind", k->floor_kind, VQ_FLOOR_SCALE);
-    if (k->floor_kind ? !(k->floor_value > 0.0f && k->floor_value <= vq_dtype_max(VQ_F32))
+    if (k->floor_kind ? !vq__within(k->floor_value, vq_dtype_max(VQ_F32))
                       : vq__f32_bits(k->floor_value) != 0)
         return vq__refuse(r, VQ_GUARD_KEY, "key.floor_value", 0, k->floor_kind != VQ_FLOOR_NONE);
     return VQ_OK;
@@ -2572,9 +2584,9 @@ static vq_status vq__check_key(const vq_key *k, vq_report *r)
     s = vq__key_field(r, 't', "key.scale_type", k->scale_type,
                       VQ__FLOAT | VQ__IS(VQ_E8M0) | VQ__IS(VQ_UE4M3));
     if (s) return s;
-    if (!(k->code_max > 0.0f && k->code_max <= most))
+    if (!vq__within(k->code_max, most))
         return vq__refuse(r, VQ_GUARD_KEY, "key.code_max",
-                          k->code_max > 0.0f && k->code_max < 1e9f ? (int64_t)k->code_max : -1,
+                          vq__within(k->code_max, 1e9f) ? (int64_t)k->code_max : -1,
                           (int64_t)most);
     if (vq__is_any(k->elem, VQ__INTS) && k->code_max != (float)(int)k->code_max)
         return vq__refuse(r, VQ_GUARD_KEY, "key.code_max", (int64_t)k->code_max,
@@ -2988,7 +3000,8 @@ static int vq__hex(char c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* gfx, a major of one decimal digit or of two from 10 on, a minor and a stepping of one digit each, then
+/* gfx, a major of one decimal digit or of two from 10 on, a minor and a stepping of one
+   hexadecimal digit each, then
    the features: ":sramecc+:xnack-". */
 static int vq__parse_gfx(const char *p, vq_arch *a)
 {
@@ -3449,7 +3462,8 @@ static vq_status vq__check_tail(vq_report *r, const vq_key *k, const char *name,
     int i;
     if (!(k->flags & VQ_KEY_NO_TAIL)) return VQ_OK;
     for (i = 0; i < 2; i++) {
-        int64_t n = i ? cols : rows, g = i ? k->group_cols : k->group_rows, tail = g > 0 ? n % g : 0;
+        int64_t n = i ? cols : rows, g = i ? k->group_cols : k->group_rows;
+        int64_t tail = g > 0 ? n % g : 0;
         if (!tail) continue;
         vq__refuse(r, VQ_GUARD_SHAPE, name, n, n - tail + (n <= INT64_MAX - g ? g : 0));
         if (tail * 2 < g && n > g) r->nearest = n - tail;
@@ -3758,7 +3772,10 @@ static const struct vq__op {
 #undef X
 };
 
-const char *vq_op_str(vq_op op) { return (unsigned)op < VQ_OP_COUNT ? vq__ops[op].name : "unknown"; }
+const char *vq_op_str(vq_op op)
+{
+    return (unsigned)op < VQ_OP_COUNT ? vq__ops[op].name : "unknown";
+}
 
 vq_op vq_op_of(const char *text)
 {
@@ -3853,19 +3870,10 @@ static vq_status vq__serves(const struct vq__pattern *p, const vq_key *k, vq_rep
         || vq__pattern_field(r, 't', "key.arith", k->arith, VQ__IS(VQ_F32))) return r->status;
     if (k->flags & VQ_KEY_ASYMMETRIC) return vq__refuse(r, VQ_GUARD_PATTERN, "key.asym", 1, 0);
     if (k->bound_kind) return vq__refuse(r, VQ_GUARD_PATTERN, "key.bound_kind", k->bound_kind, 0);
-    if (k->scale2_kind) return vq__refuse(r, VQ_GUARD_PATTERN, "key.scale2_kind", k->scale2_kind, 0);
+    if (k->scale2_kind)
+        return vq__refuse(r, VQ_GUARD_PATTERN, "key.scale2_kind", k->scale2_kind, 0);
     if (k->overflow) return vq__refuse(r, VQ_GUARD_PATTERN, "key.overflow", k->overflow, 0);
     return VQ_OK;
-}
-
-/* Is name one of the words of list? */
-static int vq__lists(const char *list, const char *name)
-{
-    size_t n = strlen(name);
-    const char *p;
-    for (p = list; n && (p = strstr(p, name)) != NULL; p += n)
-        if ((p == list || p[-1] == ' ') && (p[n] == ' ' || !p[n])) return 1;
-    return 0;
 }
 
 static uint32_t vq__flags_of(const vq_ctx *ctx, const struct vq__row *row, const vq__view *v)
@@ -3984,7 +3992,8 @@ vq_status vq_run(const vq_ctx *ctx, const vq_choice *c, const void *args)
     r.op = vq__ops[c->op].name;
     r.impl = c->row->impl;
     s = vq__check_data(&v, &r);
-    if (!s && c->workspace_bytes && (!call->workspace || call->workspace_bytes < c->workspace_bytes))
+    if (!s && c->workspace_bytes
+        && (!call->workspace || call->workspace_bytes < c->workspace_bytes))
         s = vq__refuse(&r, VQ_GUARD_WORKSPACE, "workspace",
                        call->workspace ? (int64_t)call->workspace_bytes : 0,
                        (int64_t)c->workspace_bytes);

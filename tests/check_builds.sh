@@ -30,6 +30,7 @@ for c in gcc clang; do
     for s in c99 gnu99 c11; do
         try "$c -std=$s: the header" $c -std=$s $W -O2 -x c -DVQ_IMPLEMENTATION -c vq.h -o "$dir/o"
         try "$c -std=$s: the examples" sh -c "for f in examples/*.c; do $c -std=$s $W -fsyntax-only \$f || exit 1; done"
+        try "$c -std=$s: the tests" sh -c "for f in tests/*.c; do $c -std=$s -Wall -Wextra -Werror -fsyntax-only \$f || exit 1; done"
     done
     try "$c: every option at once" $c -std=c99 $W -x c -DVQ_IMPLEMENTATION -DVQ_NO_DLOPEN \
         -DVQ_NO_ENV -DVQ_STATIC -fsyntax-only vq.h

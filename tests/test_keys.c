@@ -30,7 +30,7 @@ static vq_key key_of(const char *text)
    has 112 at most; an exponent below 1e-3 and from 1e7 on. */
 static void number_text(char *out, size_t size, float v)
 {
-    char exact[160], digits[160], sent[40];
+    char exact[160], digits[16], sent[40];
     int n, e, i, at;
     snprintf(exact, sizeof exact, "%.120e", (double)v);
     for (n = 1; n < 10; n++) {
@@ -817,7 +817,7 @@ static void a_text_cut_short_is_refused_or_is_a_key_of_its_own(void)
             char *text = malloc(cut + 1);
             memcpy(text, whole, cut);
             text[cut] = 0;
-            if (!vq_key_parse(text, &part, NULL)) {          /* cut in its floor, or after a field */
+            if (!vq_key_parse(text, &part, NULL)) {          /* cut in a floor, or after a field */
                 size_t same = strcspn(text, ":");
                 vq_key_print(&part, out, sizeof out);
                 CHECKF(!strncmp(text, out, same) && (text[same] ? strchr(out, ':') != NULL
