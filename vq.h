@@ -169,6 +169,11 @@ TABLE OF CONTENTS      jump with a search for the marker
 
 >>op-index          patched by `make docs`
 VQ_GENERATED op-index
+   vq_cast             convert   from any format to any other
+   vq_fnuz_normalize   convert   fp8 codes and their scale in the other bias: fn <-> fnuz
+   vq_quant            quant     codes and scales of a tensor under a key
+   vq_dequant          quant     values of codes and scales
+   vq_scale_convert    scales    scales from any layout to any other
 VQ_GENERATED op-index
 */
 
