@@ -111,7 +111,8 @@ TABLE OF CONTENTS      jump with a search for the marker
    int8 uint8 int4 uint4                           two's complement; int4 is -8..7
 
    Packed in memory: 4-bit codes two a byte, the first in the low nibble; 6-bit codes four in
-   three bytes, code i in bits 6i..6i+5 of a little-endian word. A row starts on a byte.
+   three bytes, code i in bits 6i..6i+5 of a little-endian word. A row starts on a byte. Codes
+   of 16 and 32 bits have the machine's byte order.
 
           byte 0        byte 1            byte 0        byte 1        byte 2
       | c1   c0   | | c3   c2   |     | c1.. c0     | | c2..  ..c1  | | c3    ..c2  |
@@ -119,10 +120,10 @@ TABLE OF CONTENTS      jump with a search for the marker
 
    To a narrower format: round to nearest, ties to even; e8m0, whose one significand 1 is
    odd, rounds ties up. What lies beyond the largest value after rounding, infinity too,
-     VQ_SATURATE      becomes the largest; in e8m0 a zero becomes 2^-127; in ue4m3 and the
-                      unsigned integers what is negative becomes 0
+     VQ_SATURATE      becomes the largest of its sign (int8 -128, int4 -8); in e8m0 a zero
+                      becomes 2^-127; in ue4m3 and the unsigned integers a negative becomes 0
      VQ_NONFINITE     becomes infinity where the format has one, else NaN where it has that,
-                      else the largest; in e8m0 a zero, in ue4m3 a negative is NaN
+                      else as above; in e8m0 a zero, in ue4m3 a negative is NaN
    NaN becomes the format's NaN (e4m3fn, e5m2, ue4m3 0x7f; fnuz 0x80; e8m0 0xff), the largest
    of fp6 and fp4, 0 in integers. A negative is NaN in e8m0.
 
@@ -152,8 +153,8 @@ TABLE OF CONTENTS      jump with a search for the marker
    what vq_init() took and skipped, desc.trace every op. vq_plan() and vq_run() neither
    allocate, format text nor read the environment when they succeed.
    Outputs may not overlap inputs or each other unless the op's block says so; slices of one
-   buffer whose rows lie side by side do not. Pointers need no alignment; aligned ones are
-   faster.
+   buffer, matrices whose rows lie side by side, do not. Pointers need no alignment; aligned
+   ones are faster.
 
 >>backends
 
@@ -416,8 +417,8 @@ VQ_API vq_dtype    vq_dtype_of(const char *text);      /* VQ_NONE: no such name 
 VQ_API int         vq_order_of(const char *text);      /* -1: no such name */
 
 /* ===========================================================================
-   >>convert        between formats; integer arithmetic only, so that no rounding
-                    mode, contraction or fast-math flag can change a code
+   >>convert        between formats; integer arithmetic, and one exact subtraction, so that
+                    no rounding mode, contraction or fast-math flag can change a code
    =========================================================================== */
 
 VQ_HD uint32_t vq__f32_bits(float x)    { uint32_t u; memcpy(&u, &x, 4); return u; }
@@ -627,7 +628,8 @@ VQ_HD uint32_t vq_encode(vq_dtype t, float x, vq_overflow o)
     }
 }
 
-/* The value of a code; bits above the format's are ignored. Exact: every format is within f32. */
+/* The value of a code; bits above the format's are ignored. Exact: every format is within f32.
+   A signalling NaN of f16, bf16 or f32 stays one here; vq_encode() makes it quiet. */
 VQ_HD float vq_decode(vq_dtype t, uint32_t code)
 {
     switch (t) {
@@ -1113,8 +1115,8 @@ VQ_API vq_tensor   vq_scale_for(const vq_key *k, vq_tensor q, vq_order order, co
 
    With a key: its group counts decide, and n must be their product, one of them being 1.
    Without: n == 1 is [1, 1]; n == cols is [1, n]; n == rows is [n, 1].
-   Errors     BAD_ARG: RANK (not 1-D), SHAPE (found n, needed the count), AMBIGUOUS (no key,
-              n == rows == cols).
+   Errors     BAD_ARG: RANK (not 1-D, or a key with groups in both directions: needed 2),
+              SHAPE (found n, needed the count), AMBIGUOUS (no key, n == rows == cols).
    Source     vLLM prep_scale_for_group_broadcast, static_scaled_fp8_quant
    Differs    upstream takes a square one without a key as [1, n]. */
 VQ_API vq_status   vq_scale_from_1d(const vq_key *k_or_null, const vq_tensor *scale, int64_t rows,
@@ -1354,7 +1356,7 @@ VQ_API vq_op       vq_op_of(const char *text);         /* VQ_OP_NONE: no such na
    Errors     BAD_ARG (PRESENT, TYPE, VALUE, RANK, LAYOUT, SHAPE, SIZE, STRIDE, OVERLAP),
               UNSUPPORTED, DEVICE_FAILED.
    Source     ml_dtypes 0.5 conversions (VQ_NONFINITE); PTX cvt.rn.satfinite (VQ_SATURATE)
-   Differs    ml_dtypes: NaN of fp6 and fp4 is -0 there, the largest here; e8m0 of
+   Differs    ml_dtypes: NaN of fp6 and fp4 is a zero there, the largest here; e8m0 of
               (2^-127, 1.5 * 2^-127) is 2^-126 there, 2^-127 here, the nearest. */
 typedef struct vq_cast_args {
     vq_call     call;
@@ -2674,8 +2676,11 @@ void vq_key_group(const vq_key *k, int64_t rows, int64_t cols, int64_t group[2],
 vq_tensor vq_scale_for(const vq_key *k, vq_tensor q, vq_order order, const void *data)
 {
     int64_t group[2], count[2];
+    vq_tensor t;
     vq_key_group(k, q.shape[0], q.shape[1], group, count);
-    return vq_tensor_ordered(k->scale_type, count[0], count[1], order, data, q.where);
+    t = vq_tensor_ordered(k->scale_type, count[0], count[1], order, NULL, q.where);
+    t.data = (void *)(uintptr_t)data;
+    return t;
 }
 
 vq_status vq_scale_from_1d(const vq_key *k, const vq_tensor *scale, int64_t rows, int64_t cols,
@@ -2728,13 +2733,12 @@ int64_t vq_row_bytes(vq_dtype dtype, int64_t cols)
     return n;
 }
 
-vq_tensor vq_tensor_nd(const void *data, vq_dtype dtype, int rank, const int64_t *shape,
-                       vq_where where)
+/* A tensor without its data: gcc would warn of memory that a view does not look at. */
+static vq_tensor vq__shaped(vq_dtype dtype, int rank, const int64_t *shape, vq_where where)
 {
     vq_tensor t;
     int i;
     memset(&t, 0, sizeof t);
-    t.data = (void *)(uintptr_t)data;
     t.dtype = dtype;
     t.where = where;
     t.rank = rank;
@@ -2750,13 +2754,24 @@ vq_tensor vq_tensor_nd(const void *data, vq_dtype dtype, int rank, const int64_t
     return t;
 }
 
+vq_tensor vq_tensor_nd(const void *data, vq_dtype dtype, int rank, const int64_t *shape,
+                       vq_where where)
+{
+    vq_tensor t = vq__shaped(dtype, rank, shape, where);
+    t.data = (void *)(uintptr_t)data;
+    return t;
+}
+
 vq_tensor vq_tensor_2d(const void *data, vq_dtype dtype, int64_t rows, int64_t cols,
                        vq_where where)
 {
+    vq_tensor t;
     int64_t shape[2];
     shape[0] = rows;
     shape[1] = cols;
-    return vq_tensor_nd(data, dtype, 2, shape, where);
+    t = vq__shaped(dtype, 2, shape, where);
+    t.data = (void *)(uintptr_t)data;
+    return t;
 }
 
 vq_tensor vq_tensor_ordered(vq_dtype dtype, int64_t rows, int64_t cols, vq_order order,
@@ -2764,8 +2779,10 @@ vq_tensor vq_tensor_ordered(vq_dtype dtype, int64_t rows, int64_t cols, vq_order
 {
     static const vq_layout layout[] = { VQ_STRIDED, VQ_STRIDED, VQ_STRIDED, VQ_PACKED_UE8M0,
                                         VQ_SWIZZLE_128X4, VQ_SWIZZLE_8X4, VQ_SWIZZLE_CDNA4 };
-    vq_tensor t = vq_tensor_2d(data, dtype, rows, cols, where);
+    const int64_t shape[2] = { rows, cols };
+    vq_tensor t = vq__shaped(dtype, 2, shape, where);
     int64_t tile_rows, tile_cols, per16 = vq_dtype_bits(dtype) ? 128 / vq_dtype_bits(dtype) : 1;
+    t.data = (void *)(uintptr_t)data;
     if ((unsigned)order >= VQ_ORDER_COUNT) { t.rank = 0; return t; }
     t.layout = layout[order];
     if (order == VQ_ROWS || rows < 0 || cols < 0 || rows > VQ__MOST || cols > VQ__MOST) return t;
@@ -3177,7 +3194,8 @@ static int vq__symbol(void *lib, const char *name, void *fn, size_t size)
 static uint32_t vq__cpu_caps(void)
 {
     uint32_t caps = 0;
-#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+#if defined(__HIP_DEVICE_COMPILE__) || defined(__CUDA_ARCH__)      /* this pass is not run */
+#elif defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
     __builtin_cpu_init();
     if (__builtin_cpu_supports("fma"))  caps |= VQ_CAP(FMA);
     if (__builtin_cpu_supports("avx2")) caps |= VQ_CAP(AVX2);
@@ -3962,7 +3980,7 @@ vq_status vq_plan(const vq_ctx *ctx, vq_op op, const void *args, vq_choice *out)
             out->workspace_bytes = row->workspace ? row->workspace(args) : 0;
             return VQ_OK;
         }
-        if (!refused++ || r.guard > furthest.guard) furthest = r;
+        if (!refused++ || r.guard >= furthest.guard) furthest = r;     /* of equals the last */
     }
     return vq__tell(&furthest, v.call->report);
 }

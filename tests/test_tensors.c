@@ -370,7 +370,10 @@ static void a_row_starts_on_a_byte(void)
     }
     CHECK(vq_row_bytes(VQ_F32, INT64_MAX / 8) == INT64_MAX / 8 * 4);
     CHECK(vq_row_bytes(VQ_E3M2, INT64_C(1) << 59) == INT64_C(3) << 57);
-    CHECK(vq_row_bytes(VQ_INT4, INT64_MAX) == INT64_MAX / 2 + 1 && vq_row_bytes(VQ_F32, INT64_MAX) == -1);
+    CHECK(vq_row_bytes(VQ_INT4, INT64_MAX) == INT64_C(1) << 62);
+    CHECK(vq_row_bytes(VQ_INT8, INT64_MAX) == INT64_MAX);
+    CHECK(vq_row_bytes(VQ_BF16, INT64_C(1) << 62) == -1);
+    CHECK(vq_row_bytes(VQ_F32, INT64_MAX) == -1);
     CHECK(vq_row_bytes(VQ_INT4, -1) == -1 && vq_row_bytes(VQ_F32, INT64_MIN) == -1);
 }
 
