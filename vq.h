@@ -3385,6 +3385,9 @@ vq_status vq_probe(uint32_t backends, vq_device *out, int cap, int *count, vq__l
 
 enum { VQ__IN, VQ__OUT };
 
+/* What the families share; those left out leave some of it unused. */
+#define VQ__SHARED static VQ__UNUSED
+
 /* twin: the argument whose memory an output may be, when the views are the same; -1 none. */
 typedef struct vq__arg { const char *name; const vq_tensor *t; int out, twin; } vq__arg;
 
@@ -3396,7 +3399,7 @@ typedef struct vq__view {
     int            count;
 } vq__view;
 
-static void vq__see(vq__view *v, const char *name, const vq_tensor *t, int out, int twin)
+VQ__SHARED void vq__see(vq__view *v, const char *name, const vq_tensor *t, int out, int twin)
 {
     vq__arg *a = &v->arg[v->count++];
     a->name = name;
@@ -3406,8 +3409,8 @@ static void vq__see(vq__view *v, const char *name, const vq_tensor *t, int out, 
 }
 
 /* A tensor of one of the types and of these extents; -1 is any. */
-static vq_status vq__check_like(vq_report *r, const char *name, const vq_tensor *t, uint32_t types,
-                                int rank, const int64_t *shape)
+VQ__SHARED vq_status vq__check_like(vq_report *r, const char *name, const vq_tensor *t, uint32_t types,
+                                    int rank, const int64_t *shape)
 {
     int i;
     if (vq__check_tensor(t, name, r)) return r->status;
@@ -3419,7 +3422,7 @@ static vq_status vq__check_like(vq_report *r, const char *name, const vq_tensor 
     return VQ_OK;
 }
 
-static vq_status vq__check_strided(vq_report *r, const char *name, const vq_tensor *t)
+VQ__SHARED vq_status vq__check_strided(vq_report *r, const char *name, const vq_tensor *t)
 {
     return t->layout == VQ_STRIDED ? VQ_OK
         : vq__refuse(r, VQ_GUARD_LAYOUT, name, t->layout, VQ__IS(VQ_STRIDED));
@@ -3427,7 +3430,7 @@ static vq_status vq__check_strided(vq_report *r, const char *name, const vq_tens
 
 /* No two elements of an output may share memory: sorted by stride, each dimension must step
    over all that the finer ones span. */
-static vq_status vq__check_apart(vq_report *r, const char *name, const vq_tensor *t)
+VQ__SHARED vq_status vq__check_apart(vq_report *r, const char *name, const vq_tensor *t)
 {
     int64_t span = 1, n;
     int used = 0, i, best, dims = t->rank;
@@ -3455,8 +3458,8 @@ static vq_status vq__check_apart(vq_report *r, const char *name, const vq_tensor
 }
 
 /* Rows apart, elements side by side: what quantization reads and writes. */
-static vq_status vq__check_rows(vq_report *r, const char *name, const vq_tensor *t, uint32_t types,
-                                int64_t rows, int64_t cols)
+VQ__SHARED vq_status vq__check_rows(vq_report *r, const char *name, const vq_tensor *t, uint32_t types,
+                                    int64_t rows, int64_t cols)
 {
     int64_t shape[2];
     shape[0] = rows;
@@ -3468,8 +3471,8 @@ static vq_status vq__check_rows(vq_report *r, const char *name, const vq_tensor 
     return vq__check_apart(r, name, t);
 }
 
-static vq_status vq__check_scale(vq_report *r, const vq_key *k, const vq_tensor *scale, int out,
-                                 int64_t rows, int64_t cols)
+VQ__SHARED vq_status vq__check_scale(vq_report *r, const vq_key *k, const vq_tensor *scale, int out,
+                                     int64_t rows, int64_t cols)
 {
     int64_t group[2], count[2];
     vq_key_group(k, rows, cols, group, count);
@@ -3479,8 +3482,8 @@ static vq_status vq__check_scale(vq_report *r, const vq_key *k, const vq_tensor 
 }
 
 /* An extent that the key's groups do not divide, where it wants whole ones. */
-static vq_status vq__check_tail(vq_report *r, const vq_key *k, const char *name, int64_t rows,
-                                int64_t cols)
+VQ__SHARED vq_status vq__check_tail(vq_report *r, const vq_key *k, const char *name, int64_t rows,
+                                    int64_t cols)
 {
     int i;
     if (!(k->flags & VQ_KEY_NO_TAIL)) return VQ_OK;
@@ -3820,7 +3823,7 @@ static int vq__grouping(const vq_key *k)
 
 #define VQ__ANY_GROUPING ((1u << VQ__GROUPING_COUNT) - 1u)
 
-static const struct vq__pattern vq__fp8_keys = {
+VQ__SHARED const struct vq__pattern vq__fp8_keys = {
     VQ__FP8, VQ__IS(VQ_F32), VQ__ANY_GROUPING,
     VQ__IS(VQ_SCALE_GIVEN) | VQ__IS(VQ_SCALE_DIV) | VQ__IS(VQ_SCALE_INV),
     VQ__IS(VQ_CODE_DIV) | VQ__IS(VQ_CODE_INV)

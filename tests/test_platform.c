@@ -658,7 +658,7 @@ static void the_count_is_told_also_when_there_is_no_room(void)
 {
     static const char *const env[] = { "MOCK_CUDA_DEVICES=9.0,9.0,9.0",
         "MOCK_HIP_DEVICES=gfx950,gfx942", NULL };
-    char cap[8];
+    char cap[16];
     int i;
     if (!mocks[0]) SKIP("no mock drivers");
     for (i = 0; i <= 6; i++) {
