@@ -3409,8 +3409,8 @@ VQ__SHARED void vq__see(vq__view *v, const char *name, const vq_tensor *t, int o
 }
 
 /* A tensor of one of the types and of these extents; -1 is any. */
-VQ__SHARED vq_status vq__check_like(vq_report *r, const char *name, const vq_tensor *t, uint32_t types,
-                                    int rank, const int64_t *shape)
+VQ__SHARED vq_status vq__check_like(vq_report *r, const char *name, const vq_tensor *t,
+                                    uint32_t types, int rank, const int64_t *shape)
 {
     int i;
     if (vq__check_tensor(t, name, r)) return r->status;
@@ -3458,8 +3458,8 @@ VQ__SHARED vq_status vq__check_apart(vq_report *r, const char *name, const vq_te
 }
 
 /* Rows apart, elements side by side: what quantization reads and writes. */
-VQ__SHARED vq_status vq__check_rows(vq_report *r, const char *name, const vq_tensor *t, uint32_t types,
-                                    int64_t rows, int64_t cols)
+VQ__SHARED vq_status vq__check_rows(vq_report *r, const char *name, const vq_tensor *t,
+                                    uint32_t types, int64_t rows, int64_t cols)
 {
     int64_t shape[2];
     shape[0] = rows;
