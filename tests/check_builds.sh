@@ -27,7 +27,7 @@ have() { command -v "$1" > /dev/null 2>&1; }
 # --- warnings, in every language -------------------------------------------------------
 for c in gcc clang; do
     have "$c" || { skip "$c" "no $c: apt-get install $c"; continue; }
-    for s in c99 gnu99 c11; do
+    for s in c99 gnu99; do
         try "$c -std=$s: the header" $c -std=$s $W -O2 -x c -DVQ_IMPLEMENTATION -c vq.h -o "$dir/o"
         try "$c -std=$s: the examples" sh -c "for f in examples/*.c; do $c -std=$s $W -fsyntax-only \$f || exit 1; done"
         try "$c -std=$s: the tests" sh -c "for f in tests/*.c; do $c -std=$s -Wall -Wextra -Werror -fsyntax-only \$f || exit 1; done"
@@ -42,7 +42,7 @@ for c in gcc clang; do
 done
 for c in g++ clang++; do
     have "$c" || { skip "$c" "no $c"; continue; }
-    for s in c++11 gnu++11 c++17; do
+    for s in c++11 gnu++17; do
         try "$c -std=$s: the header" $c -std=$s $W -x c++ -DVQ_IMPLEMENTATION -c vq.h -o "$dir/o"
         try "$c -std=$s: the examples" sh -c "for f in examples/*.c; do $c -std=$s $W -x c++ -fsyntax-only \$f || exit 1; done"
     done
@@ -72,11 +72,33 @@ int two(void)
 }
 X
 both() { $1 -I"$top" $W $2 "$dir/one.c" $2 "$dir/two.c" -o "$dir/both" -ldl && "$dir/both"; }
-statics() { $1 -I"$top" $W -DVQ_STATIC $2 -o "$dir/st" -ldl && "$dir/st" > /dev/null 2>&1; }
-for c in gcc clang; do have $c && try "$c: two translation units" both $c "-x c" &&
-    try "$c: VQ_STATIC" statics $c examples/01_quantize.c &&
-    try "$c: VQ_STATIC in two files" sh -c "sed s/int.two.void.\;// '$dir/one.c' > '$dir/a.c'; sed -e 's/#include/#define VQ_STATIC\n#define VQ_IMPLEMENTATION\n#include/' '$dir/two.c' > '$dir/b.c'; sed -i -e '1i #define VQ_STATIC' -e 's/^int main/int two(void);\nint main/' '$dir/a.c'; $c -I'$top' -Wall -Wextra -Werror '$dir/a.c' '$dir/b.c' -o '$dir/ab' -ldl && '$dir/ab'"; done
-for c in g++ clang++; do have $c && try "$c: two translation units" both $c "-x c++"; done
+statics() {                              # each file has an implementation of its own
+    $1 -I"$top" $W -DVQ_STATIC -c "$dir/one.c" -o "$dir/one.o" &&
+        $1 -I"$top" $W -DVQ_STATIC -DVQ_IMPLEMENTATION -c "$dir/two.c" -o "$dir/two.o" &&
+        $1 "$dir/one.o" "$dir/two.o" -o "$dir/both" -ldl && "$dir/both"
+}
+for c in gcc clang; do
+    have $c || continue
+    try "$c: two translation units" both $c "-x c"
+    try "$c: VQ_STATIC in two files" statics $c
+done
+for c in g++ clang++; do
+    have $c && try "$c: two translation units" both $c "-x c++"
+done
+
+# --- installed, and found by pkg-config --------------------------------------------------
+installed() {
+    make -s install DESTDIR="$dir/root" PREFIX=/usr > /dev/null || return 1
+    sed 's,"../vq.h",<vq.h>,' examples/01_quantize.c > "$dir/app.c"
+    flags=$(PKG_CONFIG_SYSROOT_DIR="$dir/root" PKG_CONFIG_PATH="$dir/root/usr/lib/pkgconfig" \
+            PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 pkg-config --cflags --libs vq) || return 1
+    # shellcheck disable=SC2086
+    (cd "$dir" && cc app.c $flags -o app && VQ_BACKEND=cpu ./app 2> /dev/null) | grep -q 'reference: runs' &&
+        [ "$(PKG_CONFIG_PATH="$dir/root/usr/lib/pkgconfig" pkg-config --modversion vq)" = \
+          "$(sed -n '1s/.*- v\([0-9.]*\) -.*/\1/p' vq.h)" ]
+}
+if have pkg-config; then try "make install, and a program built by pkg-config" installed
+else skip "make install" "no pkg-config"; fi
 
 # --- builds that tempt the compiler: same bits, or no build -----------------------------
 numbers="test_formats test_numerics test_quant test_keys test_fnuz"
