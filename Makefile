@@ -31,7 +31,7 @@ all: $(TESTS) $(MOCKS) $(EXAMPLES) $(TOOL)
 	@[ -n "$(TOOL)" ] || echo "the vq tool was not built: pkg-config finds no jansson (Debian: libjansson-dev)"
 
 test: all
-	@sh tests/run.sh $(TESTS) build/mock_archive $(if $(TOOL),tests/test_tool.sh)
+	@sh tests/run.sh $(TESTS) build/mock_archive tests/test_demo.sh $(if $(TOOL),tests/test_tool.sh)
 
 demo: build/02_activations
 	@build/02_activations
@@ -75,15 +75,20 @@ build/mock_archive: tests/mock_kernels.c tests/mock_archive.c vq.h | build
 	rm -f build/libmock.a && ar rcs build/libmock.a build/mock_kernels.o
 	$(CC) $(WARN) -DVQ_WITH_HIP tests/mock_archive.c -o $@ -Lbuild -lmock -ldl
 
+# A kernel library exports its one symbol, and nothing that the compiler adds.
+build/%.map: | build
+	printf '{ global: vq_kernels_$*; local: *; };\n' > $@
+
 hip: build/libvq_hip.so
 cuda: build/libvq_cuda.so
-build/libvq_hip.so: vq_kernels.hip vq.h | build
+build/libvq_hip.so: vq_kernels.hip vq.h build/hip.map
 	$(HIPCC) -O3 -std=c++17 $(WARN) $(addprefix --offload-arch=,$(GFX)) -DVQ_KERNEL_ARCHS='"$(GFX)"' \
-	  -ffp-contract=off -fPIC -fvisibility=hidden -shared vq_kernels.hip -o $@
-build/libvq_cuda.so: vq_kernels.cu vq_kernels.hip vq.h | build
+	  -ffp-contract=off -fPIC -fvisibility=hidden -shared -Wl,--version-script=build/hip.map vq_kernels.hip -o $@
+build/libvq_cuda.so: vq_kernels.cu vq_kernels.hip vq.h build/cuda.map
 	$(NVCC) -O3 -std=c++17 $(foreach a,$(SM),-gencode arch=compute_$(a),code=sm_$(a)) \
 	  -DVQ_KERNEL_ARCHS='"$(patsubst %a,%,$(addprefix sm_,$(SM)))"' --fmad=false \
-	  -Xcompiler -Wall,-Wextra,-Werror,-fPIC,-fvisibility=hidden -shared vq_kernels.cu -o $@
+	  -Xcompiler -Wall,-Wextra,-fPIC,-fvisibility=hidden -Xlinker --version-script=build/cuda.map \
+	  -shared vq_kernels.cu -o $@
 
 # on a machine with a GPU, after `make cuda` or `make hip`
 device: build/device

@@ -49,7 +49,7 @@ TABLE OF CONTENTS      jump with a search for the marker
 >>options           set before the include, in the file named
 
    VQ_API             everywhere        linkage of the public functions; extern
-   VQ_STATIC          everywhere        the public functions are static: one file has it all
+   VQ_STATIC          implementation    the public functions are static, for that file alone
    VQ_NO_CONVERT      everywhere        leaves the family out: vq_cast, vq_fnuz_normalize
    VQ_NO_QUANT        everywhere        vq_quant, vq_dequant
    VQ_NO_SCALES       everywhere        vq_scale_convert
@@ -118,8 +118,8 @@ TABLE OF CONTENTS      jump with a search for the marker
       | c1   c0   | | c3   c2   |     | c1.. c0     | | c2..  ..c1  | | c3    ..c2  |
         7654 3210     7654 3210         76 543210       7654 3210       765432 10
 
-   To a narrower format: round to nearest, ties to even; e8m0, whose one significand 1 is
-   odd, rounds ties up. What lies beyond the largest value after rounding, infinity too,
+   To any format but f32, which holds them all: round to nearest, ties to even; e8m0, whose one
+   significand 1 is odd, rounds ties up. What lies beyond the largest value after rounding, infinity too,
      VQ_SATURATE      becomes the largest of its sign (int8 -128, int4 -8); in e8m0 a zero
                       becomes 2^-127; in ue4m3 and the unsigned integers a negative becomes 0
      VQ_NONFINITE     becomes infinity where the format has one, else NaN where it has that,
@@ -135,7 +135,8 @@ TABLE OF CONTENTS      jump with a search for the marker
 
    Same bits everywhere. The reference, HIP and CUDA write the same bytes for every input.
    It is built from integers and f32 add, sub, mul, fma, div, sqrt, each rounded to nearest
-   even, subnormals kept; an op sets the control word it needs and gives back the caller's.
+   even, subnormals kept; an op sets the control word it needs and gives back the caller's
+   (which exceptions were flagged is not kept).
    A NaN in an f32, f16 or bf16 result is any quiet NaN.
    Fused is unfused: a fused op equals its parts run one after another, byte for byte.
    A row's result depends on that row alone, unless its key's scale spans rows.
@@ -148,8 +149,10 @@ TABLE OF CONTENTS      jump with a search for the marker
    Every call returns a vq_status; VQ_OK is 0; the code says who can act. With call.report
    set, the report says which argument, which guard, what was found and what was needed.
    Arguments are checked before the first write: after anything but VQ_DEVICE_FAILED the
-   outputs are as before. An extent of 0 is VQ_OK and writes nothing.
-   A context is immutable but for its memory counters: use it from any thread. desc.log hears
+   outputs are as before. An extent of 0 is VQ_OK and writes nothing. A function that returns
+   no status wants valid pointers.
+   A context is immutable but for its memory counters: use it from any thread; a child of
+   fork() makes its own. desc.log hears
    what vq_init() took and skipped, desc.trace every op. vq_plan() and vq_run() neither
    allocate, format text nor read the environment when they succeed.
    Outputs may not overlap inputs or each other unless the op's block says so; slices of one
@@ -161,8 +164,8 @@ TABLE OF CONTENTS      jump with a search for the marker
    vq_init() tries HIP, then CUDA, then settles for the CPU; desc.backend names one. A kernel
    library is a linked object, else desc.library, else libvq_hip.so / libvq_cuda.so on the
    loader's path. Each must carry VQ_ABI_VERSION, find its device, know its architecture and
-   pass its self-test; one that does not is a line in the log, and an error only where it was
-   asked for by name. A loaded library is never unloaded.
+   pass its self-test; one that does not is a line in the log, and an error only where
+   desc.backend or VQ_BACKEND asks for it. A loaded library is never unloaded.
    Environment: VQ_BACKEND (hip, cuda, cpu) where desc.backend is VQ_ANY, VQ_KERNELS (a path)
    where desc.library is NULL, VQ_IMPL (an implementation) where neither the context's nor the
    call's policy names one. No variable changes a number.
@@ -328,15 +331,16 @@ typedef struct vq_tensor {
 } vq_tensor;
 
 /* What a guard says when it refuses; those of an implementation stand in the order they are
-   asked. `kind` tells how found and needed read: n numbers, s a name (vq_report.name holds
-   what was found), c capability bits, and, with `needed` a mask of 1 << value, t types,
-   w places, l layouts, r scale rules, d code rules, g groupings.
+   asked. `kind` tells how found and needed read: n numbers; f bits of an f32; s a name, which
+   vq_report.name holds (the other argument of an overlap, the rule of a policy); c capability
+   bits; and, `needed` being a mask of 1 << value, t types, w places, l layouts, r scale rules,
+   d code rules, g groupings.
    X(ID, status, kind, "argument ...") */
 #define VQ_GUARDS(X) \
     X(NONE,      OK,            0,   "runs") \
     X(PRESENT,   BAD_ARG,       0,   "is missing") \
     X(NAME,      BAD_ARG,       's', "is not a name known here") \
-    X(KEYTEXT,   BAD_ARG,       'n', "cannot be read from this character on") \
+    X(KEYTEXT,   BAD_ARG,       's', "cannot be read from here on") \
     X(KEY,       BAD_ARG,       'n', "contradicts the rest of the key") \
     X(TYPE,      BAD_ARG,       't', "has a type that cannot stand here") \
     X(VALUE,     BAD_ARG,       'n', "has a value that cannot stand here") \
@@ -345,14 +349,15 @@ typedef struct vq_tensor {
     X(SHAPE,     BAD_ARG,       'n', "has an extent that does not fit the others") \
     X(SIZE,      BAD_ARG,       'n', "has a size that cannot be") \
     X(STRIDE,    BAD_ARG,       'n', "has a stride that cannot stand here") \
-    X(AMBIGUOUS, BAD_ARG,       'n', "can be read in two ways; give a key or two extents") \
-    X(OVERLAP,   BAD_ARG,       0,   "overlaps another argument") \
+    X(AMBIGUOUS, BAD_ARG,       0,   "can be read in two ways; give a key or two extents") \
+    X(OVERLAP,   BAD_ARG,       's', "overlaps another argument") \
     X(CURRENT,   BAD_ARG,       'n', "is not the device that is current in this thread") \
+    X(ONLY,      UNSUPPORTED,   's', "is not the implementation that was asked for") \
     X(PATTERN,   UNSUPPORTED,   'n', "is not served by this implementation") \
     X(KERNEL,    UNSUPPORTED,   0,   "is not in a loaded kernel library") \
     X(CAPS,      UNSUPPORTED,   'c', "lacks an instruction") \
     X(PLACE,     UNSUPPORTED,   'w', "lives where this implementation cannot reach it") \
-    X(POLICY,    UNSUPPORTED,   0,   "is forbidden by the policy") \
+    X(POLICY,    UNSUPPORTED,   's', "is forbidden by the policy") \
     X(WORKSPACE, OUT_OF_MEMORY, 'n', "is too small, bytes") \
     X(PLANNING,  UNSUPPORTED,   0,   "was only assumed (desc.assume); nothing can run") \
     X(ARCH,      UNSUPPORTED,   's', "is an architecture this version does not know") \
@@ -379,7 +384,7 @@ typedef struct vq_report {
     int64_t     bytes_read, bytes_written, workspace_bytes;    /* of the call: vq_explain() */
     char        kind;                 /* how found and needed read: see VQ_GUARDS */
     char        name[63];             /* what was found, where it is a name */
-    char        text[256];            /* all of it, in one line */
+    char        text[512];            /* all of it, in one line */
 } vq_report;
 
 #define VQ_ROW_EMULATED         1u    /* computes in a wider format than it is named for */
@@ -391,6 +396,7 @@ typedef struct vq_report {
 #define VQ_FORBID_REFERENCE     2u    /* no fallback to the CPU reference */
 #define VQ_FORBID_INEXACT       4u
 #define VQ_FORBID_UNPROVEN      8u
+#define VQ_FORBID_ALL           15u   /* the known ones; any other bit is refused */
 
 typedef struct vq_policy {
     const char *only;                 /* one implementation by name, or NULL */
@@ -417,8 +423,8 @@ VQ_API vq_dtype    vq_dtype_of(const char *text);      /* VQ_NONE: no such name 
 VQ_API int         vq_order_of(const char *text);      /* -1: no such name */
 
 /* ===========================================================================
-   >>convert        between formats; integer arithmetic, and one exact subtraction, so that
-                    no rounding mode, contraction or fast-math flag can change a code
+   >>convert        between formats; integer arithmetic only, so that no rounding
+                    mode, contraction or fast-math flag can change a code
    =========================================================================== */
 
 VQ_HD uint32_t vq__f32_bits(float x)    { uint32_t u; memcpy(&u, &x, 4); return u; }
@@ -645,9 +651,9 @@ VQ_HD float vq_decode(vq_dtype t, uint32_t code)
     case VQ_E2M3:     return vq_f32_from_e2m3((uint8_t)code);
     case VQ_E3M2:     return vq_f32_from_e3m2((uint8_t)code);
     case VQ_E2M1:     return vq_f32_from_e2m1((uint8_t)code);
-    case VQ_INT8:     return (float)(int32_t)((code & 0xffu) ^ 0x80u) - 128.0f;
+    case VQ_INT8:     return (float)((int32_t)((code & 0xffu) ^ 0x80u) - 128);
     case VQ_UINT8:    return (float)(int32_t)(code & 0xffu);
-    case VQ_INT4:     return (float)(int32_t)((code & 0xfu) ^ 0x8u) - 8.0f;
+    case VQ_INT4:     return (float)((int32_t)((code & 0xfu) ^ 0x8u) - 8);
     case VQ_UINT4:    return (float)(int32_t)(code & 0xfu);
     default:          return 0.0f;
     }
@@ -776,8 +782,9 @@ VQ_API int64_t   vq_tensor_bytes(vq_tensor t);
 
 /* vq_tensor_check -- is t a tensor at all
 
-   Errors     BAD_ARG: PRESENT (rank 0), TYPE, RANK, LAYOUT, SIZE (negative, or its bytes
-              overflow an int64), STRIDE (0, negative, of a layout, or short of its row). */
+   Errors     BAD_ARG: PRESENT (rank 0), TYPE, RANK, VALUE (where), LAYOUT, SIZE (negative, above
+              2^60 or so, or its bytes overflow an int64), STRIDE (0, negative, of a layout, or
+              short of its row). */
 VQ_API vq_status vq_tensor_check(const vq_tensor *t, const char *name, vq_report *report_or_null);
 
 #ifdef VQ_WITH_DLPACK
@@ -788,8 +795,8 @@ VQ_API vq_status vq_tensor_check(const vq_tensor *t, const char *name, vq_report
      device          the caller's word: a tensor here does not say whose memory it is in
      shape, strides  4 int64_t of the caller each, which `to` fills and points at
 
-   Errors     BAD_ARG: TYPE (lanes, or a type the other side lacks), RANK above 4, LAYOUT
-              other than strided, STRIDE of a packed type. */
+   Errors     BAD_ARG: PRESENT, TYPE (one that the other side lacks), VALUE (lanes), RANK above 4,
+              LAYOUT other than strided, and those of vq_tensor_check(). */
 VQ_API vq_status vq_tensor_from_dlpack(const DLTensor *d, vq_tensor *out,
                                        vq_report *report_or_null);
 VQ_API vq_status vq_tensor_to_dlpack(const vq_tensor *t, DLDevice device, int64_t *shape,
@@ -1069,8 +1076,9 @@ VQ_API const char *vq_key_also(vq_key_id id);          /* other names, spaces be
 
 /* vq_key_parse -- a key from its text, or from the name of a preset
 
-   Errors     BAD_ARG: KEYTEXT (found: where reading stopped), KEY (the fields contradict one
-              another), NAME (no slash in it, and no preset of that name). */
+   Errors     BAD_ARG: PRESENT, KEYTEXT (found: where reading stopped; name: what is there), KEY
+              (the fields contradict one another), NAME (no slash in it, and no preset of that
+              name). */
 VQ_API vq_status   vq_key_parse(const char *text, vq_key *out, vq_report *report_or_null);
 
 /* The text, as snprintf: returns its length. parse(print(k)) == k for every key that
@@ -1079,7 +1087,7 @@ VQ_API int         vq_key_print(const vq_key *k, char *out, size_t size);
 
 /* vq_key_check -- does the key mean anything
 
-   Errors     BAD_ARG (KEY, TYPE), `arg` naming the field: "key.code_max". */
+   Errors     BAD_ARG (KEY, PRESENT), `arg` naming the field: "key.code_max". */
 VQ_API vq_status   vq_key_check(const vq_key *k, vq_report *report_or_null);
 VQ_API int         vq_key_equal(const vq_key *a, const vq_key *b);
 VQ_API uint64_t    vq_key_hash(const vq_key *k);       /* the same on every machine */
@@ -1104,7 +1112,7 @@ VQ_API float       vq_dtype_max(vq_dtype t);           /* the largest finite val
 VQ_API void        vq_key_group(const vq_key *k, int64_t rows, int64_t cols, int64_t group[2],
                                 int64_t count[2]);
 
-/* The scale tensor of codes shaped like q under k: [groups of rows, groups of cols]. */
+/* The scale tensor of codes [rows, cols], as q is, under k: [groups of rows, groups of cols]. */
 VQ__NO_ACCESS(4)
 VQ_API vq_tensor   vq_scale_for(const vq_key *k, vq_tensor q, vq_order order, const void *data);
 
@@ -1116,7 +1124,8 @@ VQ_API vq_tensor   vq_scale_for(const vq_key *k, vq_tensor q, vq_order order, co
    With a key: its group counts decide, and n must be their product, one of them being 1.
    Without: n == 1 is [1, 1]; n == cols is [1, n]; n == rows is [n, 1].
    Errors     BAD_ARG: RANK (not 1-D, or a key with groups in both directions: needed 2),
-              SHAPE (found n, needed the count), AMBIGUOUS (no key, n == rows == cols).
+              SHAPE (found n, needed the count), AMBIGUOUS (no key, n == rows == cols), SIZE
+              (rows or cols below 0), KEY, and those of vq_tensor_check(), TYPE for packed types.
    Source     vLLM prep_scale_for_group_broadcast, static_scaled_fp8_quant
    Differs    upstream takes a square one without a key as [1, n]. */
 VQ_API vq_status   vq_scale_from_1d(const vq_key *k_or_null, const vq_tensor *scale, int64_t rows,
@@ -1239,7 +1248,8 @@ typedef struct vq_device {
     vq_backend  backend;
     int         ordinal;
     int64_t     memory_bytes;         /* 0: not asked, of a CPU */
-    int         runtime;              /* the library's version, as it says it: 12040, 60443484 */
+    int         runtime;              /* the library's version, as it says it: 12040, 60443484; no
+                                         capability depends on it */
     int         known;                /* platform is filled */
     vq_platform platform;
 } vq_device;
@@ -1283,19 +1293,22 @@ typedef struct vq_desc {
 
 /* vq_init -- one context for one device
 
-   Errors     BAD_ARG (NAME: VQ_BACKEND or VQ_IMPL in the environment, or policy.only, names
-              nothing); UNSUPPORTED when the backend asked for cannot start (BACKEND), when
-              `assume` is unknown (ARCH), or when this build fails its self-test (SELFTEST);
-              OUT_OF_MEMORY. A library that does not load is a line in the log. VQ_CPU opens
-              no library and takes under a millisecond. *out is NULL after an error. */
+   Errors     BAD_ARG (PRESENT; NAME: VQ_BACKEND or VQ_IMPL in the environment, or policy.only,
+              names nothing; VALUE: unknown bits in policy.forbid, a backend out of range or not
+              that of `assume`, a device below 0, or other than 0 of the CPU); UNSUPPORTED when
+              the backend asked for cannot start (BACKEND), when `assume` is unknown (ARCH), or
+              when this build fails its self-test (SELFTEST); OUT_OF_MEMORY. A library that does
+              not load is a line in the log. VQ_CPU opens no library and takes under a
+              millisecond. *out is NULL after an error. */
 VQ_API vq_status   vq_init(const vq_desc *desc_or_null, vq_ctx **out);
 VQ_API void        vq_free(vq_ctx *ctx_or_null);
 VQ_API vq_platform vq_platform_in(const vq_ctx *ctx);
 VQ_API const char *vq_arch_in(const vq_ctx *ctx);      /* "gfx942:sramecc+:xnack-"; "cpu" */
 
 /* Memory that ctx's kernels reach, so that one program text serves every backend: device
-   memory on a GPU, malloc on the CPU; vq_mem_where() is what a tensor there must say.
-   vq_mem_copy() goes any way, and waits. A planning context (desc.assume) has none. */
+   memory on a GPU, malloc on the CPU; vq_mem_where() is what a tensor there must say. NULL
+   where there is none to be had, where another device is current in this thread, and in a
+   planning context (desc.assume). vq_mem_copy() goes any way, and waits. */
 VQ_API vq_where  vq_mem_where(const vq_ctx *ctx);
 VQ_API void     *vq_mem_alloc(vq_ctx *ctx, size_t bytes);
 VQ_API void      vq_mem_free (vq_ctx *ctx, void *p);
@@ -1353,8 +1366,8 @@ VQ_API vq_op       vq_op_of(const char *text);         /* VQ_OP_NONE: no such na
 
    Numerics   one rounding, to nearest even (>>formats): every format is exact in f32. Padding
               bits at the end of a packed row are written 0. Same bits everywhere.
-   Errors     BAD_ARG (PRESENT, TYPE, VALUE, RANK, LAYOUT, SHAPE, SIZE, STRIDE, OVERLAP),
-              UNSUPPORTED, DEVICE_FAILED.
+   Errors     BAD_ARG (PRESENT, TYPE, VALUE, RANK, LAYOUT, SHAPE, SIZE, STRIDE, OVERLAP,
+              CURRENT), UNSUPPORTED, DEVICE_FAILED.
    Source     ml_dtypes 0.5 conversions (VQ_NONFINITE); PTX cvt.rn.satfinite (VQ_SATURATE)
    Differs    ml_dtypes: NaN of fp6 and fp4 is a zero there, the largest here; e8m0 of
               (2^-127, 1.5 * 2^-127) is 2^-126 there, 2^-127 here, the nearest. */
@@ -1399,7 +1412,7 @@ VQ_API vq_status vq_fnuz_normalize(const vq_ctx *ctx, const vq_fnuz_normalize_ar
 
      a[g][h]     = max |x| over group (g, h): NaN skipped, an infinity as x's largest finite
      scale[g][h] = the key's scale rule of a[g][h]; static: an input
-     q[i][j]     = the code of the key's code rule of x[i][j], held to -code_max..code_max
+     q[i][j]     = the key's code rule of x[i][j], held to -code_max..code_max, then its code
 
      key    in
      x      in      [T, H]    f32 | f16 | bf16; columns side by side, rows apart
@@ -1411,9 +1424,10 @@ VQ_API vq_status vq_fnuz_normalize(const vq_ctx *ctx, const vq_fnuz_normalize_ar
    Numerics   each operation of a rule rounds once. Same bits everywhere. A group depends on
               itself alone; under keys whose groups span rows the rows depend on each other.
               A given scale is used as it is: 0 and NaN too.
-   Errors     BAD_ARG (PRESENT, KEY, TYPE, RANK, LAYOUT, SHAPE, SIZE, STRIDE, OVERLAP),
-              UNSUPPORTED (PATTERN: this version serves 8-bit floats with f32 scales under the
-              rules given, amax.div and amax.inv, x.div.s and x.inv.s), DEVICE_FAILED.
+   Errors     BAD_ARG (PRESENT, KEY, TYPE, VALUE, RANK, LAYOUT, SHAPE, SIZE, STRIDE, OVERLAP,
+              CURRENT), UNSUPPORTED (PATTERN: this version serves 8-bit floats with f32 scales
+              under max, amax.div, amax.inv, x.div.s and x.inv.s, without bound, scale2, arith
+              or overflow), DEVICE_FAILED.
    Source     vLLM static_scaled_fp8_quant, dynamic_per_token_scaled_fp8_quant,
               per_token_group_fp8_quant: csrc/libtorch_stable/quantization/w8a8/fp8
    Differs    NaN stays NaN (upstream: a largest code, of either sign). An infinity saturates its
@@ -2147,6 +2161,8 @@ static const char *vq__word(char kind, int v)
     }
 }
 
+static void vq__float_text(char *out, size_t size, float v);       /* >>impl-keys */
+
 /* found (mask: 0) and needed (1) as people read them: "host", "f32 or bf16", "257" */
 static void vq__value_text(char *out, size_t size, const vq_report *r, int64_t v, int mask)
 {
@@ -2155,6 +2171,7 @@ static void vq__value_text(char *out, size_t size, const vq_report *r, int64_t v
     out[0] = 0;
     if (r->kind == 'n') { vq__format(out, size, "%lld", (long long)v); return; }
     if (r->kind == 's') { vq__format(out, size, "\"%s\"", r->name); return; }
+    if (r->kind == 'f') { vq__float_text(out, size, vq__f32_make((uint32_t)v)); return; }
     if (r->kind != 'c' && !mask) { vq__format(out, size, "%s", vq__word(r->kind, (int)v)); return; }
     for (i = 0; i < 32 && n < size; i++)
         if (v >> i & 1)
@@ -2167,17 +2184,19 @@ static void vq__value_text(char *out, size_t size, const vq_report *r, int64_t v
 /* "quant: reference: x lives where this implementation cannot reach it: found device, ..." */
 static void vq__spell(vq_report *r)
 {
-    char found[96], needed[160];
+    char found[96], needed[320], *c;
     const char *extra = r->kind == 's' ? "" : r->name;       /* the runtime's own words */
     int n = vq__format(r->text, sizeof r->text, "%s%s%s%s%s%s%s", r->op ? r->op : "",
                      r->op ? ": " : "", r->impl ? r->impl : "", r->impl ? ": " : "",
                      r->arg ? r->arg : "", r->arg ? " " : "", vq__guards[r->guard].text);
-    if (!r->kind || n < 0 || n >= (int)sizeof r->text) return;
-    vq__value_text(found, sizeof found, r, r->found, 0);
-    vq__value_text(needed, sizeof needed, r, r->needed, 1);
-    vq__format(r->text + n, sizeof r->text - (size_t)n, r->kind == 's' ? ": found %s%s%s%s"
-             : ": found %s, needed %s%s%s", found, r->kind == 's' ? "" : needed,
-             *extra ? ": " : "", extra);
+    if (r->kind && n >= 0 && n < (int)sizeof r->text) {
+        vq__value_text(found, sizeof found, r, r->found, 0);
+        vq__value_text(needed, sizeof needed, r, r->needed, 1);
+        vq__format(r->text + n, sizeof r->text - (size_t)n, r->kind == 's' ? ": found %s%s%s%s"
+                 : ": found %s, needed %s%s%s", found, r->kind == 's' ? "" : needed,
+                 *extra ? ": " : "", extra);
+    }
+    for (c = r->text; *c; c++) if ((unsigned char)*c < 32 || *c == 127) *c = '?';
 }
 
 /* Every refusal is made here. r is never NULL inside the library. */
@@ -2199,19 +2218,29 @@ static vq_status vq__refuse(vq_report *r, vq_guard g, const char *arg, int64_t f
     return vq__refuse_as(r, g, vq__guards[g].kind, arg, found, needed);
 }
 
-static vq_status vq__refuse_name(vq_report *r, vq_guard g, const char *arg, const char *name)
+/* Copies what fits, and ends it. */
+static void vq__copy_name(char *out, size_t size, const char *name)
 {
     size_t n = name ? strlen(name) : 0;
-    if (n > sizeof r->name - 1) n = sizeof r->name - 1;
-    if (n) memcpy(r->name, name, n);
-    r->name[n] = 0;
+    if (n > size - 1) n = size - 1;
+    if (n) memcpy(out, name, n);
+    out[n] = 0;
+}
+
+static vq_status vq__refuse_name(vq_report *r, vq_guard g, const char *arg, const char *name)
+{
+    vq__copy_name(r->name, sizeof r->name, name);
     return vq__refuse_as(r, g, 's', arg, 0, 0);
 }
 
 /* Hands r to the caller if there is one to hand it to. */
 static vq_status vq__tell(vq_report *r, vq_report *caller)
 {
-    if (r->status != VQ_OK && caller) { vq__spell(r); *caller = *r; }
+    if (r->status != VQ_OK && caller) {
+        memset(r->text, 0, sizeof r->text);
+        vq__spell(r);
+        *caller = *r;
+    }
     return r->status;
 }
 
@@ -2347,6 +2376,22 @@ static void vq__write_number(char out[32], float v)
         out[at++] = i < n ? text[i] : '0';
     }
     out[at] = 0;
+}
+
+static void vq__float_text(char *out, size_t size, float v)
+{
+    char number[32];
+    uint32_t mag = vq__f32_bits(v) & 0x7fffffffu;
+    const char *sign = vq__f32_bits(v) >> 31 ? "-" : "";
+    if (mag > 0x7f800000u) vq__format(out, size, "NaN");
+    else if (mag == 0x7f800000u) vq__format(out, size, "%sinfinity", sign);
+    else if (!mag) vq__format(out, size, "%s0", sign);
+    else {
+        uint64_t was = vq__fp_enter();
+        vq__write_number(number, vq__f32_make(mag));
+        vq__fp_leave(was);
+        vq__format(out, size, "%s%s", sign, number);
+    }
 }
 
 /* --- text ------------------------------------------------------------------ */
@@ -2512,9 +2557,10 @@ vq_status vq_key_parse(const char *text, vq_key *out, vq_report *report)
     k.code_rule = (vq_code_rule)i;
     good = good && i < VQ_CODE_RULE_COUNT && vq__eat_options(&p, &k);
     vq__fp_leave(was);
-    if (!good || p[-1] == '/') vq__refuse(&r, VQ_GUARD_KEYTEXT, "key", p - text,
-                                          (int64_t)strlen(text));
-    else if (!vq_key_check(&k, &r)) { *out = k; return VQ_OK; }
+    if (!good || p[-1] == '/') {
+        vq__refuse_name(&r, VQ_GUARD_KEYTEXT, "key", p);
+        r.found = p - text;
+    } else if (!vq_key_check(&k, &r)) { *out = k; return VQ_OK; }
     return vq__tell(&r, report);
 }
 
@@ -2554,6 +2600,11 @@ static vq_status vq__key_enum(vq_report *r, const char *arg, unsigned found, uns
     return found < count ? VQ_OK : vq__refuse(r, VQ_GUARD_KEY, arg, found, count - 1);
 }
 
+static vq_status vq__refuse_float(vq_report *r, const char *arg, float found, float needed)
+{
+    return vq__refuse_as(r, VQ_GUARD_KEY, 'f', arg, vq__f32_bits(found), vq__f32_bits(needed));
+}
+
 static vq_status vq__check_key_rules(const vq_key *k, vq_report *r)
 {
     const int fixed = (k->flags & VQ_KEY_STATIC) != 0, asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
@@ -2578,7 +2629,8 @@ static vq_status vq__check_key_rules(const vq_key *k, vq_report *r)
         return vq__refuse(r, VQ_GUARD_KEY, "key.floor_kind", k->floor_kind, VQ_FLOOR_SCALE);
     if (k->floor_kind ? !vq__within(k->floor_value, vq_dtype_max(VQ_F32))
                       : vq__f32_bits(k->floor_value) != 0)
-        return vq__refuse(r, VQ_GUARD_KEY, "key.floor_value", 0, k->floor_kind != VQ_FLOOR_NONE);
+        return vq__refuse_float(r, "key.floor_value", k->floor_value,
+                                k->floor_kind ? vq__f32_make(1) : 0.0f);
     return VQ_OK;
 }
 
@@ -2592,12 +2644,9 @@ static vq_status vq__check_key(const vq_key *k, vq_report *r)
                       VQ__FLOAT | VQ__IS(VQ_E8M0) | VQ__IS(VQ_UE4M3));
     if (s) return s;
     if (!vq__within(k->code_max, most))
-        return vq__refuse(r, VQ_GUARD_KEY, "key.code_max",
-                          vq__within(k->code_max, 1e9f) ? (int64_t)k->code_max : -1,
-                          (int64_t)most);
+        return vq__refuse_float(r, "key.code_max", k->code_max, most);
     if (vq__is_any(k->elem, VQ__INTS) && k->code_max != (float)(int)k->code_max)
-        return vq__refuse(r, VQ_GUARD_KEY, "key.code_max", (int64_t)k->code_max,
-                          (int64_t)k->code_max + 1);         /* whole, as its codes are */
+        return vq__refuse_float(r, "key.code_max", k->code_max, (float)((int)k->code_max + 1));
     for (i = 0; i < 2; i++) {
         int32_t g = i ? k->group_cols : k->group_rows;
         if (g != -1 && (g < 1 || g > 1 << 24))
@@ -2681,40 +2730,6 @@ vq_tensor vq_scale_for(const vq_key *k, vq_tensor q, vq_order order, const void 
     t = vq_tensor_ordered(k->scale_type, count[0], count[1], order, NULL, q.where);
     t.data = (void *)(uintptr_t)data;
     return t;
-}
-
-vq_status vq_scale_from_1d(const vq_key *k, const vq_tensor *scale, int64_t rows, int64_t cols,
-                           vq_tensor *out, vq_report *report)
-{
-    vq_report r;
-    int64_t group[2], count[2] = { 1, 1 }, n;
-    memset(&r, 0, sizeof r);
-    if (!scale || !out) vq__refuse(&r, VQ_GUARD_PRESENT, "scale", 0, 0);
-    else if (scale->rank != 1) vq__refuse(&r, VQ_GUARD_RANK, "scale", scale->rank, 1);
-    else if (rows < 0 || cols < 0) vq__refuse(&r, VQ_GUARD_SIZE, rows < 0 ? "rows" : "cols",
-                                              rows < 0 ? rows : cols, 0);
-    else vq_tensor_check(scale, "scale", &r);
-    if (r.status) return vq__tell(&r, report);
-    n = scale->shape[0];
-    if (k) {
-        vq_key_group(k, rows, cols, group, count);
-        if (count[0] != 1 && count[1] != 1) vq__refuse(&r, VQ_GUARD_RANK, "scale", 1, 2);
-        else if (n != count[0] * count[1])
-            vq__refuse(&r, VQ_GUARD_SHAPE, "scale", n, count[0] * count[1]);
-    } else if (n != 1) {
-        if (n == rows && n == cols) vq__refuse(&r, VQ_GUARD_AMBIGUOUS, "scale", n, 0);
-        else if (n == cols) count[1] = n;
-        else if (n == rows) count[0] = n;
-        else vq__refuse(&r, VQ_GUARD_SHAPE, "scale", n, cols);
-    }
-    if (r.status) return vq__tell(&r, report);
-    *out = *scale;
-    out->rank = 2;
-    out->shape[0] = count[0];
-    out->shape[1] = count[1];
-    out->stride[1] = scale->stride[0];
-    out->stride[0] = count[1] == 1 ? scale->stride[0] : 1;   /* one row: any stride */
-    return VQ_OK;
 }
 
 /* ===========================================================================
@@ -2854,7 +2869,8 @@ static vq_status vq__check_strides(const vq_tensor *t, const char *name, vq_repo
         needed = 4 * t->shape[last - 1];
         if (t->stride[last] < needed || t->stride[last] % 4)
             return vq__refuse(r, VQ_GUARD_STRIDE, name, t->stride[last],
-                              needed > t->stride[last] ? needed : vq__up(t->stride[last], 4));
+                              needed > t->stride[last] ? needed : t->stride[last] / 4 * 4
+                              + (t->stride[last] < INT64_MAX - 4 ? 4 : 0));
         return VQ_OK;
     }
     if (t->stride[last - 1] != vq__up(cols, tile_cols))
@@ -2887,7 +2903,7 @@ static vq_status vq__check_tensor(const vq_tensor *t, const char *name, vq_repor
     if (vq__empty(t)) return VQ_OK;
     if (vq__check_strides(t, name, r)) return r->status;
     return vq__bytes(t) > 0 ? VQ_OK
-        : vq__refuse(r, VQ_GUARD_SIZE, name, t->shape[0], 1);
+        : vq__refuse_name(r, VQ_GUARD_SIZE, name, "more bytes than an int64 counts");
 }
 
 vq_status vq_tensor_check(const vq_tensor *t, const char *name, vq_report *report)
@@ -2903,6 +2919,43 @@ int64_t vq_tensor_bytes(vq_tensor t)
     vq_report r;
     if (vq__check_tensor(&t, "", &r)) return -1;
     return vq__empty(&t) ? 0 : vq__bytes(&t);
+}
+
+vq_status vq_scale_from_1d(const vq_key *k, const vq_tensor *scale, int64_t rows, int64_t cols,
+                           vq_tensor *out, vq_report *report)
+{
+    vq_report r;
+    int64_t group[2], count[2] = { 1, 1 }, n;
+    memset(&r, 0, sizeof r);
+    if (!scale || !out) vq__refuse(&r, VQ_GUARD_PRESENT, "scale", 0, 0);
+    else if (scale->rank != 1) vq__refuse(&r, VQ_GUARD_RANK, "scale", scale->rank, 1);
+    else if (rows < 0 || cols < 0) vq__refuse(&r, VQ_GUARD_SIZE, rows < 0 ? "rows" : "cols",
+                                              rows < 0 ? rows : cols, 0);
+    else if (!vq__check_tensor(scale, "scale", &r) && vq_dtype_bits(scale->dtype) < 8)
+        vq__refuse(&r, VQ_GUARD_TYPE, "scale", scale->dtype, VQ__FLOAT | VQ__IS(VQ_E8M0)
+                   | VQ__IS(VQ_UE4M3));                      /* packed: a column has no stride */
+    if (!r.status && k) vq__check_key(k, &r);
+    if (r.status) return vq__tell(&r, report);
+    n = scale->shape[0];
+    if (k) {
+        vq_key_group(k, rows, cols, group, count);
+        if (count[0] != 1 && count[1] != 1) vq__refuse(&r, VQ_GUARD_RANK, "scale", 1, 2);
+        else if (n != count[0] * count[1])
+            vq__refuse(&r, VQ_GUARD_SHAPE, "scale", n, count[0] * count[1]);
+    } else if (n != 1) {
+        if (n == rows && n == cols) vq__refuse(&r, VQ_GUARD_AMBIGUOUS, "scale", n, 0);
+        else if (n == cols) count[1] = n;
+        else if (n == rows) count[0] = n;
+        else vq__refuse(&r, VQ_GUARD_SHAPE, "scale", n, cols);
+    }
+    if (r.status) return vq__tell(&r, report);
+    *out = *scale;
+    out->rank = 2;
+    out->shape[0] = count[0];
+    out->shape[1] = count[1];
+    out->stride[1] = scale->stride[0];
+    out->stride[0] = count[1] == 1 ? scale->stride[0] : 1;   /* one row: any stride */
+    return VQ_OK;
 }
 
 #ifdef VQ_WITH_DLPACK
@@ -3624,7 +3677,7 @@ static int vq__interleaved(const vq_tensor *a, const vq_tensor *b)
     for (i = 0; i < 2; i++) {
         int bits = vq_dtype_bits(t[i]->dtype);
         uint64_t unit = bits < 8 ? 1u : (uint64_t)bits / 8u, cols = (uint64_t)t[i]->shape[1];
-        if (t[i]->rank != 2 || t[i]->layout != VQ_STRIDED) return 0;
+        if (t[i]->rank != 2 || t[i]->layout != VQ_STRIDED || t[i]->stride[0] < 1) return 0;
         pitch[i] = (uint64_t)t[i]->stride[0] * unit;
         width[i] = bits < 8 ? (uint64_t)vq_row_bytes(t[i]->dtype, t[i]->shape[1])
                             : ((cols - 1u) * (uint64_t)t[i]->stride[1] + 1u) * unit;
@@ -3661,7 +3714,7 @@ static vq_status vq__check_data(const vq__view *v, vq_report *r)
                 && (uintptr_t)p < (uintptr_t)o + (uintptr_t)bytes[j]
                 && (uintptr_t)o < (uintptr_t)p + (uintptr_t)bytes[i]
                 && !(a->twin == j && vq__same_view(a->t, b->t)) && !vq__interleaved(a->t, b->t))
-                return vq__refuse(r, VQ_GUARD_OVERLAP, a->name, 0, 0);
+                return vq__refuse_name(r, VQ_GUARD_OVERLAP, a->name, b->name);
         }
     }
     return VQ_OK;
@@ -3678,13 +3731,14 @@ static vq_status vq__ref_cast(const void *args)
     vq_tensor x = vq__rank4(&a->x), y = vq__rank4(&a->y);
     int64_t i, j, r, c;
 
+    if (vq__empty(&y)) return VQ_OK;
     for (i = 0; i < y.shape[0]; i++)
         for (j = 0; j < y.shape[1]; j++) {
             vq_tensor from = vq__plane(&x, i, j), to = vq__plane(&y, i, j);
             for (r = 0; r < y.shape[2]; r++) {
                 for (c = 0; c < y.shape[3]; c++)
                     vq__put_code(&to, r, c, vq_encode(y.dtype, vq__get(&from, r, c), a->overflow));
-                if (y.shape[3]) vq__pad_row(&to, r);
+                vq__pad_row(&to, r);
             }
         }
     return VQ_OK;
@@ -3696,11 +3750,11 @@ static vq_status vq__ref_fnuz_normalize(const void *args)
     const float factor = a->y.dtype == VQ_E4M3FNUZ || a->y.dtype == VQ_E5M2FNUZ ? 2.0f : 0.5f;
     int64_t r, c;
 
-    for (r = 0; r < a->x.shape[0]; r++)
+    for (r = 0; !vq__empty(&a->x) && r < a->x.shape[0]; r++)
         for (c = 0; c < a->x.shape[1]; c++)
             vq__put_code(&a->y, r, c, vq_fnuz_code(a->x.dtype, (uint8_t)vq__get_code(&a->x, r, c),
                                                    a->overflow));
-    for (r = 0; r < a->scale.shape[0]; r++)
+    for (r = 0; !vq__empty(&a->scale) && r < a->scale.shape[0]; r++)
         for (c = 0; c < a->scale.shape[1]; c++)
             vq__put_code(&a->scale_out, r, c,
                          vq_encode(a->scale.dtype, vq__mul(vq__get(&a->scale, r, c), factor),
@@ -3772,6 +3826,7 @@ static vq_status vq__ref_dequant(const void *args)
     int64_t rows = a->q.shape[0], cols = a->q.shape[1], i, j, group[2], count[2];
 
     vq_key_group(&a->key, rows, cols, group, count);
+    if (vq__empty(&a->q)) return VQ_OK;
     for (i = 0; i < rows; i++)
         for (j = 0; j < cols; j++) {
             float scale = vq__get(&a->scale, i / group[0], j / group[1]);
@@ -3911,6 +3966,30 @@ static uint32_t vq__flags_of(const vq_ctx *ctx, const struct vq__row *row, const
     return flags;
 }
 
+/* Does the policy allow the row of r? */
+static vq_status vq__obeys(vq_report *r, uint32_t forbid, int reference)
+{
+    uint32_t broken = 0;
+    const char *name = "";
+    if (reference) { broken = VQ_FORBID_REFERENCE; name = "no reference"; }
+    if (!(broken & forbid) && (r->flags & VQ_ROW_EMULATED)) {
+        broken = VQ_FORBID_EMULATED;
+        name = "no emulation";
+    }
+    if (!(broken & forbid) && !(r->flags & VQ_ROW_BIT_EXACT)) {
+        broken = VQ_FORBID_INEXACT;
+        name = "bit-exact only";
+    }
+    if (!(broken & forbid) && (r->flags & VQ_ROW_UNPROVEN)) {
+        broken = VQ_FORBID_UNPROVEN;
+        name = "proven only";
+    }
+    if (!(broken & forbid)) return VQ_OK;
+    vq__refuse_name(r, VQ_GUARD_POLICY, "it", name);
+    r->found = broken;
+    return r->status;
+}
+
 /* Would this row serve the call? Every guard asks whether a thing is there. */
 static vq_status vq__try(const vq_ctx *ctx, const struct vq__row *row, const vq__view *v,
                          vq_report *r)
@@ -3928,6 +4007,7 @@ static vq_status vq__try(const vq_ctx *ctx, const struct vq__row *row, const vq_
     r->impl = row->impl;
     r->flags = vq__flags_of(ctx, row, v);
 
+    if (only && strcmp(only, row->impl)) return vq__refuse_name(r, VQ_GUARD_ONLY, "it", only);
     if (v->key && row->keys && vq__serves(row->keys, v->key, r)) return r->status;
     if (gpu && !(ctx->planning ? ctx->platform.wave > 1
                                : ctx->kernels && ctx->kernels->kernel[row->slot]))
@@ -3940,12 +4020,24 @@ static vq_status vq__try(const vq_ctx *ctx, const struct vq__row *row, const vq_
             return vq__refuse(r, VQ_GUARD_PLACE, v->arg[i].name, at,
                               VQ__IS(reach) | VQ__IS(VQ_MANAGED));
     }
-    if ((only && strcmp(only, row->impl))
-        || ((forbid & VQ_FORBID_REFERENCE) && !gpu)
-        || ((forbid & VQ_FORBID_EMULATED)  && (r->flags & VQ_ROW_EMULATED))
-        || ((forbid & VQ_FORBID_INEXACT)   && !(r->flags & VQ_ROW_BIT_EXACT))
-        || ((forbid & VQ_FORBID_UNPROVEN)  && (r->flags & VQ_ROW_UNPROVEN)))
-        return vq__refuse(r, VQ_GUARD_POLICY, "it", 0, 0);
+    return vq__obeys(r, forbid, !gpu);
+}
+
+static int vq__is_impl(const char *name)
+{
+    int i;
+    for (i = 0; i < VQ__COUNT(vq__rows); i++)
+        if (vq__rows[i].op && !strcmp(vq__rows[i].impl, name)) return 1;
+    return 0;
+}
+
+/* A policy that means nothing is refused, not ignored. */
+static vq_status vq__check_policy(vq_report *r, const vq_policy *p)
+{
+    if (p->forbid & ~VQ_FORBID_ALL)
+        return vq__refuse(r, VQ_GUARD_VALUE, "policy.forbid", p->forbid, VQ_FORBID_ALL);
+    if (p->only && !vq__is_impl(p->only))
+        return vq__refuse_name(r, VQ_GUARD_NAME, "policy.only", p->only);
     return VQ_OK;
 }
 
@@ -3961,7 +4053,7 @@ static vq_status vq__look(const vq_ctx *ctx, vq_op op, const void *args, vq__vie
         return vq__refuse(r, VQ_GUARD_VALUE, "op", (int64_t)op, VQ_OP_COUNT - 1);
     r->op = vq__ops[op].name;
     vq__ops[op].see(args, v);
-    return vq__ops[op].check(args, r);
+    return vq__check_policy(r, &v->call->policy) ? r->status : vq__ops[op].check(args, r);
 }
 
 vq_status vq_plan(const vq_ctx *ctx, vq_op op, const void *args, vq_choice *out)
@@ -3998,7 +4090,7 @@ static vq_status vq__run_gpu(const vq_ctx *ctx, vq_slot slot, const void *args, 
     if (!n) return VQ_OK;
     vq__refuse(r, VQ_GUARD_LAUNCH, "the launch", n, 0);
     text = ctx->kernels->error_text(n);
-    if (text) strncpy(r->name, text, sizeof r->name - 1);
+    vq__copy_name(r->name, sizeof r->name, text);
     return r->status;
 }
 
@@ -4060,8 +4152,8 @@ static void vq__count_bytes(const vq__view *v, vq_report *r)
     int i, j;
     for (i = 0; i < v->count; i++) {
         const vq_tensor *t = v->arg[i].t;
-        int64_t n = vq_row_bytes(t->dtype, t->shape[t->rank - 1]);
-        for (j = 0; j < t->rank - 1; j++) n *= t->shape[j];
+        int64_t n = vq__empty(t) ? 0 : vq_row_bytes(t->dtype, t->shape[t->rank - 1]);
+        for (j = 0; n && j < t->rank - 1; j++) n *= t->shape[j];
         if (v->arg[i].out) r->bytes_written += n; else r->bytes_read += n;
     }
 }
@@ -4151,26 +4243,49 @@ int vq_report_text(const vq_report *rows, int count, char *out, size_t size)
     return (int)t.need;
 }
 
+/* One character of UTF-8 at *s, which moves behind it; 0xfffd for bytes that are none. */
+static uint32_t vq__utf8(const char **s)
+{
+    const unsigned char *p = (const unsigned char *)*s;
+    int more = *p >= 0xf0 && *p < 0xf5 ? 3 : *p >= 0xe0 && *p < 0xf0 ? 2 : *p >= 0xc2 && *p < 0xe0;
+    uint32_t c = *p < 0x80 ? *p : (uint32_t)*p & (0x3fu >> more);
+    int i;
+    ++*s;
+    if (*p >= 0x80 && !more) return 0xfffdu;
+    for (i = 1; i <= more; i++) {
+        if ((p[i] & 0xc0u) != 0x80u) return 0xfffdu;
+        c = c << 6 | (p[i] & 0x3fu);
+    }
+    if ((more == 2 && (c < 0x800u || (c >= 0xd800u && c < 0xe000u)))
+        || (more == 3 && (c < 0x10000u || c > 0x10ffffu))) return 0xfffdu;
+    *s += more;
+    return c;
+}
+
 static void vq__say_json(vq__text *t, const char *key, const char *s)
 {
-    char hex[8];
+    char hex[16];
     vq__say(t, "\"");
     vq__say(t, key);
     vq__say(t, "\": ");
     if (!s) { vq__say(t, "null, "); return; }
     vq__say(t, "\"");
-    for (; *s; s++) {
-        unsigned c = (unsigned char)*s;
+    while (*s) {
+        const char *from = s;
+        unsigned c = vq__utf8(&s);
         if (c == '"' || c == '\\') vq__say(t, "\\");
-        if (c < 32 || c > 126) { vq__format(hex, sizeof hex, "\\u%04x", c); vq__say(t, hex); }
-        else vq__put_text(t, s, 1);
+        if (c >= 32 && c < 127) { vq__put_text(t, from, 1); continue; }
+        if (c < 0x10000u) vq__format(hex, sizeof hex, "\\u%04x", c);
+        else vq__format(hex, sizeof hex, "\\u%04x\\u%04x", 0xd7c0u + (c >> 10),
+                        0xdc00u + (c & 0x3ffu));
+        vq__say(t, hex);
     }
     vq__say(t, "\", ");
 }
 
 static void vq__say_value(vq__text *t, const vq_report *r, const char *key, int64_t v, int mask)
 {
-    char word[160];
+    char word[320];
     vq__say(t, "\"");
     vq__say(t, key);
     if (r->kind == 'n') vq__say_number(t, "\": ", v);
@@ -4305,14 +4420,6 @@ static void vq__start(vq_ctx *ctx, vq_backend b)
     vq__note(ctx, vendor, line);
 }
 
-static int vq__is_impl(const char *name)
-{
-    int i;
-    for (i = 0; i < VQ__COUNT(vq__rows); i++)
-        if (vq__rows[i].op && !strcmp(vq__rows[i].impl, name)) return 1;
-    return 0;
-}
-
 /* What the environment may choose, where the program did not. */
 static vq_status vq__read_env(vq_ctx *ctx, vq_report *r)
 {
@@ -4324,21 +4431,22 @@ static vq_status vq__read_env(vq_ctx *ctx, vq_report *r)
         ctx->desc.backend = (vq_backend)b;
     }
     if (!ctx->desc.library) ctx->desc.library = getenv("VQ_KERNELS");
-    if (ctx->desc.library && !*ctx->desc.library) ctx->desc.library = NULL;
     if (impl && *impl && !ctx->desc.policy.only) {
         if (!vq__is_impl(impl)) return vq__refuse_name(r, VQ_GUARD_NAME, "VQ_IMPL", impl);
         ctx->desc.policy.only = impl;
     }
 #endif
+    if (ctx->desc.library && !*ctx->desc.library) ctx->desc.library = NULL;
+    if (vq__check_policy(r, &ctx->desc.policy)) return r->status;
     if (ctx->desc.policy.only) {
-        if (!vq__is_impl(ctx->desc.policy.only))
-            return vq__refuse_name(r, VQ_GUARD_NAME, "policy.only", ctx->desc.policy.only);
-        vq__format(ctx->only, sizeof ctx->only, "%s", ctx->desc.policy.only);
+        vq__copy_name(ctx->only, sizeof ctx->only, ctx->desc.policy.only);
         ctx->desc.policy.only = ctx->only;
     }
     if ((unsigned)ctx->desc.backend >= VQ_BACKEND_COUNT)
         return vq__refuse(r, VQ_GUARD_VALUE, "desc.backend", (int)ctx->desc.backend,
                           VQ_BACKEND_COUNT - 1);
+    if (ctx->desc.device < 0 || (ctx->desc.device && ctx->desc.backend == VQ_CPU))
+        return vq__refuse(r, VQ_GUARD_VALUE, "desc.device", ctx->desc.device, 0);
     return VQ_OK;
 }
 
@@ -4361,7 +4469,10 @@ static vq_status vq__choose(vq_ctx *ctx, vq_report *r)
     if (vq__read_env(ctx, r)) return r->status;
     if (ctx->desc.assume) {
         if (vq__find_platform(ctx->desc.assume, &ctx->platform, r)) return r->status;
-        strncpy(ctx->arch, ctx->desc.assume, sizeof ctx->arch - 1);
+        if (ctx->desc.backend && ctx->desc.backend != ctx->platform.backend)
+            return vq__refuse(r, VQ_GUARD_VALUE, "desc.backend", ctx->desc.backend,
+                              ctx->platform.backend);
+        vq__copy_name(ctx->arch, sizeof ctx->arch, ctx->desc.assume);
         ctx->planning = 1;
         return VQ_OK;
     }
@@ -4438,6 +4549,7 @@ void *vq_mem_alloc(vq_ctx *ctx, size_t bytes)
 {
     struct vq__block *b;
     if (ctx->planning || bytes > (size_t)INT64_MAX) return NULL;
+    if (ctx->kernels && ctx->kernels->current() != ctx->desc.device) return NULL;
     b = (struct vq__block *)VQ_MALLOC(sizeof *b);
     if (!b) return NULL;
     b->bytes = bytes;
@@ -4469,6 +4581,7 @@ void vq_mem_free(vq_ctx *ctx, void *p)
 
 vq_status vq_mem_copy(vq_ctx *ctx, void *dst, const void *src, size_t bytes)
 {
+    if (!ctx) return VQ_BAD_ARG;
     if (ctx->planning) return VQ_UNSUPPORTED;
     if (!bytes) return VQ_OK;
     if (!dst || !src) return VQ_BAD_ARG;

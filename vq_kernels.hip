@@ -61,19 +61,20 @@ static_assert(offsetof(hipDeviceProp_tR0600, gcnArchName) == 1160, "VQ__HIP_ARCH
 enum { VQ__THREADS = 256 };
 
 /* The work item of this thread, and the step to its next: grids are bounded, work is not. */
-static __device__ inline int64_t vq__first(void)
+[[maybe_unused]] static __device__ inline int64_t vq__first(void)
 {
     return (int64_t)blockIdx.x * VQ__THREADS + threadIdx.x;
 }
 
-static __device__ inline int64_t vq__step(void) { return (int64_t)gridDim.x * VQ__THREADS; }
+[[maybe_unused]] static __device__ inline int64_t vq__step(void) { return (int64_t)gridDim.x * VQ__THREADS; }
 
+#ifndef VQ_NO_CONVERT
 /* Eight columns a thread, which is a whole number of bytes in every packed type, so that no
    two threads share one.
 
      grid   ceil(rows * ceil(C/8) / 256), strided
      block  256 */
-__global__ void __launch_bounds__(VQ__THREADS)
+static __global__ void __launch_bounds__(VQ__THREADS)
 k_cast__columns8(vq_tensor x, vq_tensor y, vq_overflow overflow)
 {
     const int64_t C = y.shape[3], R = y.shape[2], per_row = (C + 7) / 8;
@@ -92,7 +93,7 @@ k_cast__columns8(vq_tensor x, vq_tensor y, vq_overflow overflow)
 
      grid   ceil(R * C / 256), strided
      block  256 */
-__global__ void __launch_bounds__(VQ__THREADS)
+static __global__ void __launch_bounds__(VQ__THREADS)
 k_fnuz_normalize__codes(vq_tensor x, vq_tensor y, vq_overflow overflow)
 {
     const int64_t C = x.shape[1], n = x.shape[0] * C;
@@ -102,7 +103,7 @@ k_fnuz_normalize__codes(vq_tensor x, vq_tensor y, vq_overflow overflow)
 }
 
 /* A scale a thread; grid and block as above. */
-__global__ void __launch_bounds__(VQ__THREADS)
+static __global__ void __launch_bounds__(VQ__THREADS)
 k_fnuz_normalize__scales(vq_tensor x, vq_tensor y, float factor)
 {
     const int64_t C = x.shape[1], n = x.shape[0] * C;
@@ -111,6 +112,9 @@ k_fnuz_normalize__scales(vq_tensor x, vq_tensor y, float factor)
                      vq_encode(y.dtype, vq__mul(vq__get(&x, w / C, w % C), factor), VQ_NONFINITE));
 }
 
+#endif
+
+#ifndef VQ_NO_QUANT
 struct vq__groups_of { int64_t rows, cols, down, across; };  /* of a group; how many */
 
 /* One group a block: its amax, its scale, its codes.
@@ -118,7 +122,7 @@ struct vq__groups_of { int64_t rows, cols, down, across; };  /* of a group; how 
      grid   the groups, at most 2^20, strided
      block  256
      shared a maximum a thread */
-__global__ void __launch_bounds__(VQ__THREADS)
+static __global__ void __launch_bounds__(VQ__THREADS)
 k_quant__group(vq_key key, vq_tensor x, vq_tensor q, vq_tensor scale, vq__groups_of g)
 {
     __shared__ uint32_t part[VQ__THREADS];
@@ -158,7 +162,7 @@ k_quant__group(vq_key key, vq_tensor x, vq_tensor q, vq_tensor scale, vq__groups
 
      grid   ceil(T * H / 256), strided
      block  256 */
-__global__ void __launch_bounds__(VQ__THREADS)
+static __global__ void __launch_bounds__(VQ__THREADS)
 k_dequant__values(vq_tensor q, vq_tensor scale, vq_tensor y, vq__groups_of g)
 {
     const int64_t H = q.shape[1], n = q.shape[0] * H;
@@ -169,11 +173,14 @@ k_dequant__values(vq_tensor q, vq_tensor scale, vq_tensor y, vq__groups_of g)
     }
 }
 
+#endif
+
+#ifndef VQ_NO_SCALES
 /* A scale or a piece of padding a thread.
 
      grid   ceil(B * rows * cols / 256) of the padded extents, strided
      block  256 */
-__global__ void __launch_bounds__(VQ__THREADS)
+static __global__ void __launch_bounds__(VQ__THREADS)
 k_scale_convert__scales(vq_tensor x, vq_tensor y, int64_t rows, int64_t cols)
 {
     const int64_t n = y.shape[1] * rows * cols;
@@ -184,9 +191,11 @@ k_scale_convert__scales(vq_tensor x, vq_tensor y, int64_t rows, int64_t cols)
     }
 }
 
+#endif
+
 struct vq__operands { uint32_t in[VQ__SELF_TEST_COUNT]; };
 
-__global__ void k_self_test__once(vq__operands operands, int *failed)
+static __global__ void k_self_test__once(vq__operands operands, int *failed)
 {
     *failed = vq__self_test_of(operands.in);
 }
@@ -195,27 +204,19 @@ __global__ void k_self_test__once(vq__operands operands, int *failed)
    >>launch         0, or the runtime's error number
    =========================================================================== */
 
-static unsigned vq__blocks(int64_t n) { return (unsigned)(n < 1 << 20 ? n : 1 << 20); }
-static unsigned vq__grid(int64_t n) { return vq__blocks((n + VQ__THREADS - 1) / VQ__THREADS); }
+/* A family that is left out leaves some of these unused. */
+[[maybe_unused]] static unsigned vq__blocks(int64_t n) { return (unsigned)(n < 1 << 20 ? n : 1 << 20); }
+[[maybe_unused]] static unsigned vq__grid(int64_t n) { return vq__blocks((n + VQ__THREADS - 1) / VQ__THREADS); }
 
-static int64_t vq__count(const vq_tensor &t)
+[[maybe_unused]] static int64_t vq__count(const vq_tensor &t)
 {
     int64_t n = 1;
+    for (int i = 0; i < t.rank; i++) if (!t.shape[i]) return 0;      /* before a product overflows */
     for (int i = 0; i < t.rank; i++) n *= t.shape[i];
     return n;
 }
 
-/* As vq_key_group(), which is not linked into a kernel library. */
-static vq__groups_of vq__groups_for(const vq_key &k, const vq_tensor &t)
-{
-    vq__groups_of g;
-    g.rows = k.group_rows < 0 ? t.shape[0] : k.group_rows;
-    g.cols = k.group_cols < 0 ? t.shape[1] : k.group_cols;
-    g.down = k.group_rows < 0 ? 1 : (t.shape[0] + g.rows - 1) / g.rows;
-    g.across = k.group_cols < 0 ? 1 : (t.shape[1] + g.cols - 1) / g.cols;
-    return g;
-}
-
+#ifndef VQ_NO_CONVERT
 static int vq__gpu_cast(const void *args)
 {
     const vq_cast_args *a = (const vq_cast_args *)args;
@@ -239,6 +240,20 @@ static int vq__gpu_fnuz_normalize(const void *args)
     return (int)VQ__GPU(GetLastError)();
 }
 
+#endif
+
+#ifndef VQ_NO_QUANT
+/* As vq_key_group(), which is not linked into a kernel library. */
+static vq__groups_of vq__groups_for(const vq_key &k, const vq_tensor &t)
+{
+    vq__groups_of g;
+    g.rows = k.group_rows < 0 ? t.shape[0] : k.group_rows;
+    g.cols = k.group_cols < 0 ? t.shape[1] : k.group_cols;
+    g.down = k.group_rows < 0 ? 1 : (t.shape[0] + g.rows - 1) / g.rows;
+    g.across = k.group_cols < 0 ? 1 : (t.shape[1] + g.cols - 1) / g.cols;
+    return g;
+}
+
 static int vq__gpu_quant(const void *args)
 {
     const vq_quant_args *a = (const vq_quant_args *)args;
@@ -258,6 +273,9 @@ static int vq__gpu_dequant(const void *args)
     return (int)VQ__GPU(GetLastError)();
 }
 
+#endif
+
+#ifndef VQ_NO_SCALES
 static int vq__gpu_scale_convert(const void *args)
 {
     const vq_scale_convert_args *a = (const vq_scale_convert_args *)args;
@@ -269,6 +287,8 @@ static int vq__gpu_scale_convert(const void *args)
                a->call.stream, x, y, rows, cols);
     return (int)VQ__GPU(GetLastError)();
 }
+
+#endif
 
 /* ===========================================================================
    >>table
@@ -311,6 +331,18 @@ static int vq__self_test(int device)
     if (was >= 0 && was != device) (void)VQ__GPU(SetDevice)(was);
     return error ? -error : failed;
 }
+
+#ifdef VQ_NO_CONVERT
+#define vq__gpu_cast            nullptr
+#define vq__gpu_fnuz_normalize  nullptr
+#endif
+#ifdef VQ_NO_QUANT
+#define vq__gpu_quant           nullptr
+#define vq__gpu_dequant         nullptr
+#endif
+#ifdef VQ_NO_SCALES
+#define vq__gpu_scale_convert   nullptr
+#endif
 
 extern "C" __attribute__((visibility("default"))) const vq_kernels *VQ__ENTRY(void)
 {

@@ -86,15 +86,27 @@ static int quantize(const vq_ctx *vq, vq_key key, const char *what)
     return 0;
 }
 
+static void say(const vq_ctx *vq, vq_op op, const void *args)
+{
+    vq_report rows[4];
+    char text[2048];
+    int n;
+    if (vq_explain(vq, op, args, rows, 4, &n) != VQ_OK) return;
+    vq_report_text(rows, n < 4 ? n : 4, text, sizeof text);
+    printf("%s", text);
+}
+
 /* Every candidate for every op and key, on a machine that is here (NULL) or not. */
 static void explain(const char *arch)
 {
     vq_desc desc = VQ_ZERO;
     vq_ctx *vq = NULL;
+    vq_cast_args cast = VQ_ZERO;
+    vq_fnuz_normalize_args fnuz = VQ_ZERO;
+    vq_scale_convert_args swap = VQ_ZERO;
     vq_platform p;
-    vq_report rows[4];
-    char text[2048], name[128];
-    int k, n;
+    char name[128];
+    int k;
     vq_where at;
 
     desc.assume = arch;
@@ -117,15 +129,20 @@ static void explain(const char *arch)
         d.y = a.x;
         vq_key_print(&a.key, name, sizeof name);
         printf(" %s\n", name);
-        if (!vq_explain(vq, VQ_OP_QUANT, &a, rows, 4, &n)) {
-            vq_report_text(rows, n, text, sizeof text);
-            printf("%s", text);
-        }
-        if (!vq_explain(vq, VQ_OP_DEQUANT, &d, rows, 4, &n)) {
-            vq_report_text(rows, n, text, sizeof text);
-            printf("%s", text);
-        }
+        say(vq, VQ_OP_QUANT, &a);
+        say(vq, VQ_OP_DEQUANT, &d);
     }
+    printf(" without a key\n");
+    cast.x = vq_tensor_2d(NULL, VQ_BF16, TOKENS, HIDDEN, at);
+    cast.y = vq_tensor_2d(NULL, VQ_E2M1, TOKENS, HIDDEN, at);
+    say(vq, VQ_OP_CAST, &cast);
+    fnuz.x = vq_tensor_2d(NULL, VQ_E4M3FN, TOKENS, HIDDEN, at);
+    fnuz.y = vq_tensor_2d(NULL, VQ_E4M3FNUZ, TOKENS, HIDDEN, at);
+    fnuz.scale = fnuz.scale_out = vq_tensor_2d(NULL, VQ_F32, TOKENS, HIDDEN / 128, at);
+    say(vq, VQ_OP_FNUZ_NORMALIZE, &fnuz);
+    swap.x = vq_tensor_ordered(VQ_E8M0, TOKENS, HIDDEN / 32, VQ_ROWS, NULL, at);
+    swap.y = vq_tensor_ordered(VQ_E8M0, TOKENS, HIDDEN / 32, VQ_TILES_128X4, NULL, at);
+    say(vq, VQ_OP_SCALE_CONVERT, &swap);
     vq_free(vq);
 }
 

@@ -117,21 +117,49 @@ for c in gcc clang; do
         try "$c $f" tempt "$c $f"
     done
 done
-for c in g++ clang++; do
+for c in g++ clang++; do                 # the tests that are C++ too
     have $c || continue
-    try "$c -std=gnu++11 -O3 -march=native -ffp-contract=fast" sh -c "
-        $c -std=gnu++11 -O3 -march=native -ffp-contract=fast -x c++ -w examples/01_quantize.c -o '$dir/e' -ldl &&
-        VQ_BACKEND=cpu '$dir/e' > '$dir/e.txt' 2>/dev/null && VQ_BACKEND=cpu build/01_quantize 2>/dev/null | cmp - '$dir/e.txt'"
+    numbers="test_formats test_numerics test_fnuz"
+    try "$c -std=gnu++17 -O3 -march=native -ffp-contract=fast" tempt \
+        "$c -x c++ -std=gnu++17 -O3 -march=native -ffp-contract=fast"
 done
-for f in -ffast-math -Ofast -funsafe-math-optimizations; do
+numbers="test_formats test_numerics test_quant test_keys test_fnuz"
+for f in -ffast-math -Ofast -funsafe-math-optimizations -ffinite-math-only -fno-signed-zeros \
+         "-mfpmath=387 -m64"; do
+    # shellcheck disable=SC2086
     have gcc && refuse "gcc $f does not compile" gcc $f -x c -DVQ_IMPLEMENTATION -fsyntax-only vq.h
 done
+have clang && refuse "clang -ffinite-math-only does not compile" clang -ffinite-math-only -x c -DVQ_IMPLEMENTATION -fsyntax-only vq.h
 have clang && refuse "clang -ffast-math does not compile" clang -ffast-math -x c -DVQ_IMPLEMENTATION -fsyntax-only vq.h
 if have clang; then                      # these leave no macro behind: the pragma must hold
     for f in -freciprocal-math -fassociative-math -fno-signed-zeros; do
         try "clang -O3 $f" tempt "clang -std=gnu99 -O3 $f"
     done
 fi
+
+# --- what is in the object, and what is not ----------------------------------------------
+no_globals() {
+    cc -O2 -fno-pie -x c -DVQ_IMPLEMENTATION -c vq.h -o "$dir/g.o" || return 1
+    nm "$dir/g.o" | grep -E ' [bBdDgGsS] ' && return 1
+    return 0
+}
+try "the implementation has no variable that can change" no_globals
+no_jansson() {
+    rm -rf "$dir/tree" && mkdir "$dir/tree" && cp -r Makefile vq.h examples tests "$dir/tree" &&
+        make -C "$dir/tree" JANSSON= all | grep -q libjansson-dev && [ ! -e "$dir/tree/build/vq" ] &&
+        [ -x "$dir/tree/build/test_quant" ]
+}
+try "without jansson all but the tool is built, and it says so" no_jansson
+for o in VQ_NO_DLOPEN VQ_NO_ENV; do
+    option() {
+        gcc -D$o examples/01_quantize.c -o "$dir/opt" -ldl &&
+            VQ_BACKEND=nonsense "$dir/opt" > "$dir/out" 2>&1
+        status=$?
+        if [ $o = VQ_NO_ENV ]; then [ $status -eq 0 ]
+        else [ $status -eq 1 ] && VQ_BACKEND=any "$dir/opt" 2>&1 | grep -q 'built with VQ_NO_DLOPEN'; fi
+    }
+    try "$o" option
+done
 
 # --- the device compilers ---------------------------------------------------------------
 HIPCC=${HIPCC:-hipcc}
@@ -142,6 +170,17 @@ if have "$HIPCC"; then
     done
     try "hipcc: the library" "$HIPCC" -O3 -std=c++17 -Wall -Wextra -Werror --offload-arch=gfx942 \
         --offload-arch=gfx950 -fPIC -fvisibility=hidden -shared vq_kernels.hip -o "$dir/libvq_hip.so"
+    for f in CONVERT QUANT SCALES; do
+        try "hipcc: VQ_NO_$f" "$HIPCC" -std=c++17 -Wall -Wextra -Werror -DVQ_NO_$f --offload-arch=gfx942 \
+            --cuda-device-only --no-gpu-bundle-output -o "$dir/k" vq_kernels.hip
+    done
+    one_symbol() {
+        make -s hip HIPCC="$HIPCC" GFX=gfx942 > /dev/null || return 1
+        nm -D --defined-only build/libvq_hip.so | awk '{ print $3 }' > "$dir/symbols"
+        cat "$dir/symbols"
+        [ "$(cat "$dir/symbols")" = vq_kernels_hip ]
+    }
+    try "hipcc: the library exports one symbol" one_symbol
     try "hipcc: one command, program and kernels" "$HIPCC" -x hip --offload-arch=gfx942 \
         examples/01_quantize.c vq_kernels.hip -o "$dir/prog" -ldl
     try "that program, on a machine without a GPU" sh -c "'$dir/prog' 2>/dev/null | grep -q 'reference: runs'"
@@ -152,10 +191,41 @@ if have "$NVCC"; then
         try "nvcc sm_$a: the kernels" "$NVCC" -O3 -std=c++17 -arch=sm_$a --fmad=false \
             -Xcompiler -Wall,-Wextra,-Werror -cubin vq_kernels.cu -o "$dir/k"
     done
+    for f in CONVERT QUANT SCALES; do
+        try "nvcc: VQ_NO_$f" "$NVCC" -std=c++17 -DVQ_NO_$f -arch=sm_90 -cubin vq_kernels.cu -o "$dir/k"
+    done
+    one_cuda_symbol() {
+        make -s cuda NVCC="$NVCC" SM=90a > /dev/null || return 1
+        nm -D --defined-only build/libvq_cuda.so | awk '{ print $3 }' > "$dir/symbols"
+        cat "$dir/symbols"
+        [ "$(cat "$dir/symbols")" = vq_kernels_cuda ]
+    }
+    try "nvcc: the library exports one symbol" one_cuda_symbol
+    if have "$HIPCC"; then
+        both_vendors() {
+            "$HIPCC" --offload-arch=gfx942 -c vq_kernels.hip -o "$dir/h.o" &&
+                "$NVCC" -arch=sm_90 -c vq_kernels.cu -o "$dir/c.o" && ld -r "$dir/h.o" "$dir/c.o" -o "$dir/hc.o"
+        }
+        try "both vendors' kernels in one program" both_vendors
+    fi
     try "nvcc: one command, program and kernels" "$NVCC" -arch=sm_90 -x cu examples/01_quantize.c \
         vq_kernels.cu -o "$dir/prog" -ldl
     try "that program, on a machine without a GPU" sh -c "VQ_BACKEND=cpu '$dir/prog' 2>/dev/null | grep -q 'reference: runs'"
 else printf '  %-58s %s\n' "nvcc" "not found, not needed"; fi
+
+# --- words and files ----------------------------------------------------------------------
+words() {
+    git ls-files > "$dir/files" 2> /dev/null || return 0     # not a checkout
+    if xargs grep -nIE 'TODO|FIXME|XXX|previously|no longer|/tmp/[a-z]+_jobs|https?://[a-z.-]*(debian|pypi)' \
+        < "$dir/files" | grep -v '^tests/check_'; then return 1; fi
+    grep -v / "$dir/files" | tr '\n' ' ' > "$dir/top"
+    cat "$dir/top"
+    [ "$(cat "$dir/top")" = ".gitignore CHANGES.md LICENSE Makefile README.md vq.h vq_kernels.cu vq_kernels.hip " ]
+}
+try "no stray word, no stray file at the top" words
+columns() { awk 'length($0) > 110 { print FILENAME ":" FNR; bad = 1 } END { exit bad }' vq_kernels.hip vq_kernels.cu \
+            examples/*.c examples/vq/*.[ch] tests/*.[ch]; }
+try "no line over 110 columns in C" columns
 
 printf 'check_builds: %d passed, %d failed' $passed $failed
 [ $skipped -gt 0 ] && printf ', %d skipped' $skipped

@@ -80,7 +80,7 @@ apt-get -qq update || die "could not read the suite $suite of the mirror"
 # Everything that would be installed, less what is no shared library: compilers' own headers,
 # Python, documentation. apt knows the names, which change with each library's version.
 apt-get -s --no-install-recommends install $wanted > "$apt/plan" ||
-    die "the suite $suite no longer has all of: $(echo $wanted)"
+    die "the suite $suite lacks one of: $(echo $wanted)"
 libraries=$(awk '$1 == "Inst" && $2 ~ /^lib/ && $2 !~ /-dev$|python/ { print $2 }' "$apt/plan")
 (cd "$apt/archives" && apt-get -qq download $wanted $libraries) || die "the download failed"
 for deb in "$apt"/archives/*.deb; do

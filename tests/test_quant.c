@@ -1104,7 +1104,7 @@ static void refuses_quant(vq_quant_args a, int plan, vq_guard guard, const char 
     a.call.policy.forbid = VQ_FORBID_REFERENCE;
     memset(&why, 0, sizeof why);
     if (plan) refused(vq_quant(cpu, &a), &why, "quant", guard, arg, found, needed, line, edit);
-    else refused(vq_quant(cpu, &a), &why, "quant", VQ_GUARD_POLICY, "it", 0, 0, line, edit);
+    else refused(vq_quant(cpu, &a), &why, "quant", VQ_GUARD_POLICY, "it", VQ_FORBID_REFERENCE, 0, line, edit);
     a.call.report = NULL;
     CHECK(vq_quant(cpu, &a) != VQ_OK);
 }
@@ -1118,7 +1118,7 @@ static void refuses_dequant(vq_dequant_args a, int plan, vq_guard guard, const c
     a.call.policy.forbid = VQ_FORBID_REFERENCE;
     memset(&why, 0, sizeof why);
     if (plan) refused(vq_dequant(cpu, &a), &why, "dequant", guard, arg, found, needed, line, edit);
-    else refused(vq_dequant(cpu, &a), &why, "dequant", VQ_GUARD_POLICY, "it", 0, 0, line, edit);
+    else refused(vq_dequant(cpu, &a), &why, "dequant", VQ_GUARD_POLICY, "it", VQ_FORBID_REFERENCE, 0, line, edit);
     a.call.report = NULL;
     CHECK(vq_dequant(cpu, &a) != VQ_OK);
 }
