@@ -36,8 +36,8 @@ test: all
 demo: build/02_activations
 	@build/02_activations
 
-exhaustive: build/test_formats build/test_numerics
-	@sh tests/run.sh build/test_formats build/test_numerics -- --exhaustive
+exhaustive: build/test_formats build/test_numerics build/libfast.so
+	@VQ_TEST_SECONDS=7200 sh tests/run.sh build/test_formats build/test_numerics -- --exhaustive
 
 check: test build/docs
 	@sh tests/run.sh tests/check_builds.sh tests/check_markers.sh tests/check_limits.sh

@@ -119,7 +119,8 @@ TABLE OF CONTENTS      jump with a search for the marker
         7654 3210     7654 3210         76 543210       7654 3210       765432 10
 
    To any format but f32, which holds them all: round to nearest, ties to even; e8m0, whose one
-   significand 1 is odd, rounds ties up. What lies beyond the largest value after rounding, infinity too,
+   significand 1 is odd, rounds ties up. What lies beyond the largest value after rounding,
+   infinity too,
      VQ_SATURATE      becomes the largest of its sign (int8 -128, int4 -8); in e8m0 a zero
                       becomes 2^-127; in ue4m3 and the unsigned integers a negative becomes 0
      VQ_NONFINITE     becomes infinity where the format has one, else NaN where it has that,
