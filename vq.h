@@ -4453,11 +4453,14 @@ static vq_status vq__read_env(vq_ctx *ctx, vq_report *r)
 
 static int vq__self_test(void)
 {
-    static const volatile uint32_t operand[] = VQ__SELF_TEST_IN;
+    static const uint32_t operand[] = VQ__SELF_TEST_IN;
     uint32_t in[VQ__SELF_TEST_COUNT];
     int i, failed;
     uint64_t was;
-    for (i = 0; i < VQ__SELF_TEST_COUNT; i++) in[i] = operand[i];
+    for (i = 0; i < VQ__SELF_TEST_COUNT; i++) {
+        volatile uint32_t unknown = operand[i];              /* to the compiler */
+        in[i] = unknown;
+    }
     was = vq__fp_enter();
     failed = vq__self_test_of(in);
     vq__fp_leave(was);

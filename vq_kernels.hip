@@ -206,7 +206,10 @@ static __global__ void k_self_test__once(vq__operands operands, int *failed)
 
 /* A family that is left out leaves some of these unused. */
 [[maybe_unused]] static unsigned vq__blocks(int64_t n) { return (unsigned)(n < 1 << 20 ? n : 1 << 20); }
-[[maybe_unused]] static unsigned vq__grid(int64_t n) { return vq__blocks((n + VQ__THREADS - 1) / VQ__THREADS); }
+[[maybe_unused]] static unsigned vq__grid(int64_t n)
+{
+    return vq__blocks((n + VQ__THREADS - 1) / VQ__THREADS);
+}
 
 [[maybe_unused]] static int64_t vq__count(const vq_tensor &t)
 {

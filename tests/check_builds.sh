@@ -216,7 +216,7 @@ else printf '  %-58s %s\n' "nvcc" "not found, not needed"; fi
 # --- words and files ----------------------------------------------------------------------
 words() {
     git ls-files > "$dir/files" 2> /dev/null || return 0     # not a checkout
-    if xargs grep -nIE 'TODO|FIXME|XXX|previously|no longer|/tmp/[a-z]+_jobs|https?://[a-z.-]*(debian|pypi)' \
+    if xargs grep -nIE '\bTODO\b|\bFIXME\b|\bXXX\b|previously|no longer|/tmp/[a-z]+_jobs|https?://[a-z.-]*(debian|pypi)' \
         < "$dir/files" | grep -v '^tests/check_'; then return 1; fi
     grep -v / "$dir/files" | tr '\n' ' ' > "$dir/top"
     cat "$dir/top"

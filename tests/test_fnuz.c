@@ -501,8 +501,8 @@ static void each_bad_argument_is_refused_and_nothing_written(void)
     REFUSED(a.y.where = VQ_DEVICE, PLACE, "y", VQ_DEVICE, here);
     REFUSED(a.scale.where = VQ_DEVICE, PLACE, "scale", VQ_DEVICE, here);
     REFUSED(a.scale_out.where = VQ_DEVICE, PLACE, "scale_out", VQ_DEVICE, here);
-    REFUSED(a.call.policy.forbid = VQ_FORBID_REFERENCE, POLICY, "it", 0, 0);
-    REFUSED(a.call.policy.only = "gpu", POLICY, "it", 0, 0);
+    REFUSED(a.call.policy.forbid = VQ_FORBID_REFERENCE, POLICY, "it", VQ_FORBID_REFERENCE, 0);
+    REFUSED(a.call.policy.only = "gpu", KERNEL, "the kernel", 0, 0);
 
     REFUSED(a.x.data = NULL, PRESENT, "x", 0, 0);
     REFUSED(a.y.data = NULL, PRESENT, "y", 0, 0);

@@ -1104,7 +1104,8 @@ static void refuses_quant(vq_quant_args a, int plan, vq_guard guard, const char 
     a.call.policy.forbid = VQ_FORBID_REFERENCE;
     memset(&why, 0, sizeof why);
     if (plan) refused(vq_quant(cpu, &a), &why, "quant", guard, arg, found, needed, line, edit);
-    else refused(vq_quant(cpu, &a), &why, "quant", VQ_GUARD_POLICY, "it", VQ_FORBID_REFERENCE, 0, line, edit);
+    else refused(vq_quant(cpu, &a), &why, "quant", VQ_GUARD_POLICY, "it", VQ_FORBID_REFERENCE, 0,
+                 line, edit);
     a.call.report = NULL;
     CHECK(vq_quant(cpu, &a) != VQ_OK);
 }
@@ -1118,7 +1119,8 @@ static void refuses_dequant(vq_dequant_args a, int plan, vq_guard guard, const c
     a.call.policy.forbid = VQ_FORBID_REFERENCE;
     memset(&why, 0, sizeof why);
     if (plan) refused(vq_dequant(cpu, &a), &why, "dequant", guard, arg, found, needed, line, edit);
-    else refused(vq_dequant(cpu, &a), &why, "dequant", VQ_GUARD_POLICY, "it", VQ_FORBID_REFERENCE, 0, line, edit);
+    else refused(vq_dequant(cpu, &a), &why, "dequant", VQ_GUARD_POLICY, "it", VQ_FORBID_REFERENCE,
+                 0, line, edit);
     a.call.report = NULL;
     CHECK(vq_dequant(cpu, &a) != VQ_OK);
 }
@@ -1133,6 +1135,7 @@ static void refuses_dequant(vq_dequant_args a, int plan, vq_guard guard, const c
     refuses_##op(a, 0, VQ_GUARD_##guard, arg, 0, 0, __LINE__, #edit); } while (0)
 
 /* What is refused in any tensor of rows: x, q and y alike. cols: its extent. */
+#define BITS(v) ((int64_t)vq__f32_bits((float)(v)))
 #define REFUSED_ROWS(op, t, name, types) do { \
     REFUSED(op, a.t.rank = 0, PRESENT, name, 0, 0); \
     REFUSED(op, memset(&a.t, 0, sizeof a.t), PRESENT, name, 0, 0); \
@@ -1150,7 +1153,7 @@ static void refuses_dequant(vq_dequant_args a, int plan, vq_guard guard, const c
     REFUSED(op, a.t.shape[0] = -1, SIZE, name, -1, 0); \
     REFUSED(op, a.t.shape[1] = INT64_MIN, SIZE, name, INT64_MIN, 0); \
     REFUSED(op, a.t.shape[0] = INT64_MAX, SIZE, name, INT64_MAX, INT64_MAX / 8); \
-    REFUSED(op, a.t.stride[0] = INT64_MAX / 2, SIZE, name, T, 1); \
+    REFUSED(op, a.t.stride[0] = INT64_MAX / 2, SIZE, name, 0, 0); \
     REFUSED(op, a.t.stride[0] = 0, STRIDE, name, 0, 1); \
     REFUSED(op, a.t.stride[0] = -H, STRIDE, name, -H, 1); \
     REFUSED(op, a.t.stride[1] = 0, STRIDE, name, 0, 1); \
@@ -1180,23 +1183,23 @@ static void refuses_dequant(vq_dequant_args a, int plan, vq_guard guard, const c
     REFUSED(op, a.scale.stride[0] = 0, STRIDE, "scale", 0, 1); \
     REFUSED(op, a.scale.stride[1] = 0, STRIDE, "scale", 0, 1); \
     REFUSED(op, a.scale.stride[0] = -2, STRIDE, "scale", -2, 1); \
-    REFUSED(op, a.scale.stride[0] = INT64_MAX / 4, SIZE, "scale", T, 1); } while (0)
+    REFUSED(op, a.scale.stride[0] = INT64_MAX / 4, SIZE, "scale", 0, 0); } while (0)
 
 #define REFUSED_KEYS(op) do { \
     REFUSED(op, memset(&a.key, 0, sizeof a.key), KEY, "key.elem", VQ_NONE, elem_types); \
     REFUSED(op, a.key.elem = VQ_F32, KEY, "key.elem", VQ_F32, elem_types); \
     REFUSED(op, a.key.scale_type = VQ_INT8, KEY, "key.scale_type", VQ_INT8, \
             FLOATS | IS(VQ_E8M0) | IS(VQ_UE4M3)); \
-    REFUSED(op, a.key.code_max = 0, KEY, "key.code_max", -1, 448); \
-    REFUSED(op, a.key.code_max = -448, KEY, "key.code_max", -1, 448); \
-    REFUSED(op, a.key.code_max = NAN, KEY, "key.code_max", -1, 448); \
-    REFUSED(op, a.key.code_max = 449, KEY, "key.code_max", 449, 448); \
+    REFUSED(op, a.key.code_max = 0, KEY, "key.code_max", BITS(0), BITS(448)); \
+    REFUSED(op, a.key.code_max = -448, KEY, "key.code_max", BITS(-448), BITS(448)); \
+    REFUSED(op, a.key.code_max = NAN, KEY, "key.code_max", BITS(NAN), BITS(448)); \
+    REFUSED(op, a.key.code_max = 449, KEY, "key.code_max", BITS(449), BITS(448)); \
     REFUSED(op, a.key.group_rows = 0, KEY, "key.group_rows", 0, 1); \
     REFUSED(op, a.key.group_cols = -2, KEY, "key.group_cols", -2, 1); \
     REFUSED(op, a.key.flags = VQ_KEY_STATIC, KEY, "key.scale_rule", VQ_SCALE_INV, \
             IS(VQ_SCALE_GIVEN)); \
     REFUSED(op, a.key.flags = 8, KEY, "key.flags", 8, 0); \
-    REFUSED(op, a.key.floor_kind = VQ_FLOOR_NONE, KEY, "key.floor_value", 0, 0); \
+    REFUSED(op, a.key.floor_kind = VQ_FLOOR_NONE, KEY, "key.floor_value", BITS(1e-10f), 0); \
     REFUSED(op, a.key.floor_value = 0, KEY, "key.floor_value", 0, 1); \
     REFUSED(op, a.key.reserved = 1, KEY, "key.reserved", 1, 0); \
     \
@@ -1367,7 +1370,8 @@ static void a_policy_is_obeyed_and_the_words_say_what_is_wrong(void)
     make_room();
     a.call.report = &why;
     a.call.policy.only = "gpu";
-    refused(vq_quant(cpu, &a), &why, "quant", VQ_GUARD_POLICY, "it", 0, 0, __LINE__, "only gpu");
+    refused(vq_quant(cpu, &a), &why, "quant", VQ_GUARD_KERNEL, "the kernel", 0, 0, __LINE__,
+            "only gpu");
     a.call.policy.only = NULL;
     a.x.where = VQ_DEVICE;
     CHECK(vq_quant(cpu, &a) == VQ_UNSUPPORTED);

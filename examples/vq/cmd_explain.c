@@ -35,7 +35,7 @@ void args_for(const options *o, vq_where where, any_args *a)
         a->dequant.key = o->key;
         a->dequant.q = vq_tensor_2d(NULL, o->key.elem, r, c, where);
         a->dequant.scale = vq_scale_for(&o->key, a->dequant.q, o->order, NULL);
-        a->dequant.y = vq_tensor_2d(NULL, o->out_type ? o->out_type : x_type, r, c, where);
+        a->dequant.y = vq_tensor_2d(NULL, o->out_type ? o->out_type : VQ_BF16, r, c, where);
         break;
     case VQ_OP_SCALE_CONVERT:
         a->scales.x = vq_tensor_ordered(x_type, r, c, o->order, NULL, where);

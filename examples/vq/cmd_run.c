@@ -13,6 +13,7 @@
 typedef struct slot {
     const char *arg;                  /* "x" */
     vq_tensor  *t;                    /* in the job's args */
+    vq_tensor   file;                 /* as a file has it: a scalar has rank 0 */
     const void *from;                 /* bytes to read: the input file's, or own; NULL: an output */
     void       *own;
     vq_order    order;
@@ -50,7 +51,7 @@ static int refused(const run_state *r, const job *j)
     return fail("%s: %s%s%s", r->o->in, j->name ? j->name : "", j->name ? ": " : "", j->why.text);
 }
 
-/* "x", or "NAME.x" with --all; NAME alone where `arg` is NULL. To be freed; NULL: no memory. */
+/* "x", or "NAME.x" with --all. To be freed; NULL: no memory. */
 static char *full_name(const char *name, const char *arg)
 {
     size_t n = (name ? strlen(name) : 0) + strlen(arg) + 2;
@@ -64,37 +65,60 @@ static slot *add_slot(job *j, const char *arg, vq_tensor *t, vq_order order)
     slot *s = &j->s[j->slots++];
     s->arg = arg;
     s->t = t;
+    s->file = *t;
     s->order = order;
     return s;
 }
 
+/* What an op needs of a tensor that is read. */
+enum { ANY = 0, MATRIX = 1, IN_ROWS = 2 };
+
 /* The input file's tensor `name` becomes argument arg. */
-static int read_slot(run_state *r, job *j, const char *name, const char *arg, vq_tensor *t)
+static int read_slot(run_state *r, job *j, const char *name, const char *arg, int needs,
+                     vq_tensor *t)
 {
     const st_tensor *e = st_find(&r->in, name);
     vq_order order;
     slot *s;
+    int extents;
     if (!e) return fail("%s: has no tensor %s, which %s reads", r->o->in, name,
                         vq_op_str(r->o->op));
-    if (st_view(&r->in, e, t, &order)) return 1;
+    if (st_view(&r->in, e, t, &order, &extents)) return 1;
+    if ((needs & MATRIX) && extents != 2)
+        return fail("%s: tensor %s: has %d extent%s, needed 2", r->o->in, name, extents,
+                    extents == 1 ? "" : "s");
+    if ((needs & IN_ROWS) && order != VQ_ROWS)
+        return fail("%s: tensor %s: has order %s, needed rows", r->o->in, name,
+                    vq_order_str(order));
     s = add_slot(j, arg, t, order);
+    s->file.rank = extents;
     s->from = t->data;
     t->data = NULL;
     t->where = vq_mem_where(r->vq);
     return 0;
 }
 
-static int read_named(run_state *r, job *j, const char *arg, vq_tensor *t)
+static int read_named(run_state *r, job *j, const char *arg, int needs, vq_tensor *t)
 {
     char *name = full_name(j->name, arg);
-    int bad = name ? read_slot(r, j, name, arg, t) : fail("out of memory");
+    int bad = name ? read_slot(r, j, name, arg, needs, t) : fail("out of memory");
     free(name);
     return bad;
 }
 
-static void write_slot(job *j, const char *arg, vq_tensor *t, vq_order order)
+static slot *write_slot(job *j, const char *arg, vq_tensor *t, vq_order order)
 {
-    add_slot(j, arg, t, order)->written = 1;
+    slot *s = add_slot(j, arg, t, order);
+    s->written = 1;
+    return s;
+}
+
+/* An output with the shape that slot `from` has in the input file. */
+static void write_like(job *j, const char *arg, vq_tensor *t, int from)
+{
+    slot *s = write_slot(j, arg, t, j->s[from].order);
+    s->file = j->s[from].file;
+    s->file.dtype = t->dtype;
 }
 
 /* A scale of fewer extents than two, which files have. */
@@ -113,7 +137,7 @@ static int make_scale(run_state *r, job *j, const vq_tensor *x, const void *data
     const vq_key *k = &o->key;
     vq_tensor *t = &j->a.quant.scale;
     const int bits = vq_dtype_bits(x->dtype), scale_bits = vq_dtype_bits(k->scale_type);
-    int64_t group[2], count[2], bytes, i, c;
+    int64_t group[2], count[2], bytes, rows, i, c;
     unsigned char *own;
     float *amax;
     slot *s;
@@ -132,7 +156,8 @@ static int make_scale(run_state *r, job *j, const vq_tensor *x, const void *data
         free(amax);
         return fail("out of memory");
     }
-    for (i = 0; o->scale == SCALE_AMAX && i < x->shape[0]; i++) {
+    rows = x->shape[1] ? x->shape[0] : 0;         /* the other extent may be huge */
+    for (i = 0; o->scale == SCALE_AMAX && i < rows; i++) {
         const unsigned char *row = (const unsigned char *)data + i * x->shape[1] * bits / 8;
         float *a = amax + i / group[0] * count[1];
         for (c = 0; c < x->shape[1]; c++) {
@@ -141,7 +166,8 @@ static int make_scale(run_state *r, job *j, const vq_tensor *x, const void *data
                 a[c / group[1]] = vq__f32_make(u);
         }
     }
-    for (i = 0; i < count[0]; i++)
+    rows = count[1] ? count[0] : 0;
+    for (i = 0; i < rows; i++)
         for (c = 0; c < count[1]; c++) {
             float v = o->scale_value;
             if (o->scale == SCALE_AMAX) v = amax[i * count[1] + c] / k->code_max;
@@ -165,9 +191,7 @@ static int prepare_quant(run_state *r, job *j, const char *x_name)
     const vq_where where = vq_mem_where(r->vq);
 
     a->key = o->key;
-    if (read_slot(r, j, x_name, "x", &a->x)) return 1;
-    if (a->x.rank != 2)
-        return fail("%s: tensor %s: has %d extents, needed 2", o->in, x_name, a->x.rank);
+    if (read_slot(r, j, x_name, "x", MATRIX | IN_ROWS, &a->x)) return 1;
     a->q = vq_tensor_2d(NULL, o->key.elem, a->x.shape[0], a->x.shape[1], where);
     write_slot(j, "q", &a->q, VQ_ROWS);
     if (!(o->key.flags & VQ_KEY_STATIC)) {
@@ -176,8 +200,7 @@ static int prepare_quant(run_state *r, job *j, const char *x_name)
         return 0;
     }
     if (o->scale != SCALE_NONE) return make_scale(r, j, &a->x, j->s[0].from);
-    if (o->all) return fail("--key: is static; --all needs --set scale=V or scale=amax");
-    if (read_slot(r, j, "scale", "scale", &a->scale)) return 1;
+    if (read_slot(r, j, "scale", "scale", ANY, &a->scale)) return 1;
     j->s[j->slots - 1].written = 1;               /* so that dequant has all it needs */
     return widen_scale(r, j, &o->key, &a->scale, a->x.shape[0], a->x.shape[1]);
 }
@@ -188,10 +211,7 @@ static int prepare_dequant(run_state *r, job *j)
     vq_dequant_args *a = &j->a.dequant;
 
     a->key = o->key;
-    if (read_named(r, j, "q", &a->q) || read_named(r, j, "scale", &a->scale)) return 1;
-    if (a->q.rank != 2)
-        return fail("%s: tensor %s%sq: has %d extents, needed 2", o->in, j->name ? j->name : "",
-                    j->name ? "." : "", a->q.rank);
+    if (read_named(r, j, "q", MATRIX, &a->q) || read_named(r, j, "scale", ANY, &a->scale)) return 1;
     if (widen_scale(r, j, &o->key, &a->scale, a->q.shape[0], a->q.shape[1])) return 1;
     a->y = vq_tensor_2d(NULL, o->out_type ? o->out_type : VQ_F32, a->q.shape[0], a->q.shape[1],
                         vq_mem_where(r->vq));
@@ -207,18 +227,14 @@ static int prepare_other(run_state *r, job *j)
 
     switch (o->op) {
     case VQ_OP_CAST:
-        if (!o->out_type) return fail("cast: needs --set out=TYPE");
-        if (read_named(r, j, "x", &a->cast.x)) return 1;
-        if (j->s[0].order != VQ_ROWS)
-            return fail("%s: tensor x: has order %s, needed rows", o->in,
-                        vq_order_str(j->s[0].order));
+        if (read_named(r, j, "x", IN_ROWS, &a->cast.x)) return 1;
         a->cast.overflow = o->overflow;
         a->cast.y = vq_tensor_nd(NULL, o->out_type, a->cast.x.rank, a->cast.x.shape, where);
-        write_slot(j, "y", &a->cast.y, VQ_ROWS);
+        write_like(j, "y", &a->cast.y, 0);
         return 0;
     case VQ_OP_FNUZ_NORMALIZE:
-        if (read_named(r, j, "x", &a->fnuz.x) || read_named(r, j, "scale", &a->fnuz.scale))
-            return 1;
+        if (read_named(r, j, "x", MATRIX, &a->fnuz.x)
+            || read_named(r, j, "scale", ANY, &a->fnuz.scale)) return 1;
         a->fnuz.overflow = o->overflow;
         a->fnuz.y = a->fnuz.x;
         a->fnuz.y.dtype = fnuz_counterpart(a->fnuz.x.dtype);
@@ -229,14 +245,11 @@ static int prepare_other(run_state *r, job *j)
             a->fnuz.scale = vq_tensor_2d(NULL, a->fnuz.scale.dtype, 1, a->fnuz.scale.shape[0],
                                          where);
         a->fnuz.scale_out = a->fnuz.scale;
-        write_slot(j, "y", &a->fnuz.y, j->s[0].order);
-        write_slot(j, "scale_out", &a->fnuz.scale_out, j->s[1].order);
+        write_like(j, "y", &a->fnuz.y, 0);
+        write_like(j, "scale_out", &a->fnuz.scale_out, 1);
         return 0;
     default:                                      /* scale_convert */
-        if (o->layout < 0) return fail("scale_convert: needs --set layout=ORDER");
-        if (read_named(r, j, "x", &a->scales.x)) return 1;
-        if (a->scales.x.rank != 2)
-            return fail("%s: tensor x: has %d extents, needed 2", o->in, a->scales.x.rank);
+        if (read_named(r, j, "x", MATRIX, &a->scales.x)) return 1;
         a->scales.y = vq_tensor_ordered(a->scales.x.dtype, a->scales.x.shape[0],
                                         a->scales.x.shape[1], (vq_order)o->layout, NULL, where);
         write_slot(j, "y", &a->scales.y, (vq_order)o->layout);
@@ -266,7 +279,7 @@ static int add_job(run_state *r, const char *name)
     for (i = 0; i < j->slots; i++) {
         if (!j->s[i].written) continue;
         item = full_name(j->name, j->s[i].arg);
-        bad = item ? st_declare(&r->out, item, *j->s[i].t, j->s[i].order, &j->s[i].item)
+        bad = item ? st_declare(&r->out, item, j->s[i].file, j->s[i].order, &j->s[i].item)
                    : fail("out of memory");
         free(item);
         if (bad) return bad;
@@ -274,7 +287,23 @@ static int add_job(run_state *r, const char *name)
     return 0;
 }
 
-/* Every tensor that the op can take by itself; the others get a line that says why not. */
+/* Names come from files: they may not end the line. */
+static void print_name(int width, const char *name)
+{
+    for (; *name; name++, width--)
+        putchar((unsigned char)*name < ' ' || *name == 0x7f ? '?' : *name);
+    if (width > 0) printf("%*s", width, "");
+}
+
+static void print_skipped(const char *name, const char *why)
+{
+    fputs("skipped ", stdout);
+    print_name(0, name);
+    printf(": %s\n", why);
+}
+
+/* Every tensor that the op can take by itself; the others get a line that says why not. A NAME
+   may be empty, and may end as an argument does: NAME.q and NAME.scale differ all the same. */
 static int add_all(run_state *r)
 {
     const int quant = r->o->op == VQ_OP_QUANT;
@@ -285,26 +314,31 @@ static int add_all(run_state *r)
         const size_t n = strlen(t->name);
         const char *skip = NULL;
         char *name, *scale;
-        int bad;
+        int bad, other = 0;
 
         if (quant) {
             if (type != VQ_F32 && type != VQ_F16 && type != VQ_BF16) skip = "not f32, f16 or bf16";
             else if (t->rank != 2) skip = "not a matrix";
-            if (skip) printf("skipped %s: %s\n", t->name, skip);
+            if (skip) print_skipped(t->name, skip);
             else if (add_job(r, t->name)) return 1;
             continue;
         }
-        if (n > 6 && !strcmp(t->name + n - 6, ".scale")) continue;
         name = (char *)malloc(n + 1);
         if (!name) return fail("out of memory");
         strcpy(name, t->name);
-        if (n < 3 || strcmp(name + n - 2, ".q")) skip = "not NAME.q";
-        else name[n - 2] = 0;
-        scale = skip ? NULL : full_name(name, "scale");
-        if (scale && !st_find(&r->in, scale)) skip = "has no scale";
-        if (skip) printf("skipped %s: %s\n", t->name, skip);
-        bad = !skip && add_job(r, name);
-        free(scale);
+        if (n >= 6 && !strcmp(name + n - 6, ".scale")) {
+            strcpy(name + n - 6, ".q");
+            if (!st_find(&r->in, name)) skip = "has no q";
+            other = 1;
+        } else if (n < 2 || strcmp(name + n - 2, ".q")) skip = "neither NAME.q nor NAME.scale";
+        else {
+            name[n - 2] = 0;
+            scale = full_name(name, "scale");
+            if (!scale || !st_find(&r->in, scale)) skip = "has no scale";
+            free(scale);
+        }
+        if (skip) print_skipped(t->name, skip);
+        bad = !skip && !other && add_job(r, name);
         free(name);
         if (bad) return 1;
     }
@@ -366,8 +400,9 @@ static void print_error(int width, const char *name, const char *shape, const er
     else snprintf(db, sizeof db, "%.2f", 10 * log10(e->signal / e->noise));
     if (e->worst != e->worst) snprintf(worst, sizeof worst, "nan");
     else snprintf(worst, sizeof worst, "%.6g", e->worst);
-    printf("%-*s  %-14s %12" PRId64 " %12" PRId64 "  %7s  %s\n", width, name, shape, e->bytes_in,
-           e->bytes_out, db, worst);
+    print_name(width, name);
+    printf("  %-14s %12" PRId64 " %12" PRId64 "  %7s  %s\n", shape, e->bytes_in, e->bytes_out, db,
+           worst);
 }
 
 static int run_job(run_state *r, job *j, error_sum *e)

@@ -235,7 +235,7 @@ static int read_extents(const char *s, int64_t shape[4])
     }
 }
 
-int st_view(const st_file *f, const st_tensor *t, vq_tensor *out, vq_order *order)
+int st_view(const st_file *f, const st_tensor *t, vq_tensor *out, vq_order *order, int *extents)
 {
     const char *dtype = note(f, "dtype", t->name), *shape = note(f, "shape", t->name);
     const char *lies = note(f, "order", t->name);
@@ -266,6 +266,7 @@ int st_view(const st_file *f, const st_tensor *t, vq_tensor *out, vq_order *orde
                         : vq_tensor_ordered(type, e[0], e[1], (vq_order)o, f->data + t->begin,
                                             VQ_HOST);
     *order = (vq_order)o;
+    *extents = shape || t->rank ? rank : 0;
     if (vq_tensor_check(out, t->name, &why) != VQ_OK)
         return fail("%s: tensor %s: %s", f->path, t->name, why.text);
     bytes = vq_tensor_bytes(*out);
@@ -300,6 +301,7 @@ int st_declare(st_writer *w, const char *name, vq_tensor t, vq_order order, size
     more[w->count].name = strcpy(copy, name);
     more[w->count].t = t;
     more[w->count].order = order;
+    if (!t.rank) t.rank = 1;
     more[w->count].bytes = (uint64_t)vq_tensor_bytes(t);
     *index = w->count++;
     return 0;
@@ -324,7 +326,7 @@ static json_t *entry(const st_item *it, json_t *meta)
     size_t n = 0;
 
     if (!type) take_note(meta, "dtype", it->name, vq_dtype_str(it->t.dtype));
-    if (bits % 8 || it->order != VQ_ROWS) {
+    if ((bits % 8 && it->t.rank) || it->order != VQ_ROWS) {
         for (i = 0; i < it->t.rank; i++)
             n += (size_t)snprintf(text + n, sizeof text - n, "%s%" PRId64, i ? "," : "",
                                   it->t.shape[i]);

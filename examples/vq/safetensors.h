@@ -35,8 +35,9 @@ int  st_open(const char *path, st_file *f);
 void st_close(st_file *f);
 const st_tensor *st_find(const st_file *f, const char *name);    /* NULL: no such tensor */
 
-/* The tensor as vq sees it, its data in the mapping. A scalar is [1]. 0, or 1 after a line. */
-int  st_view(const st_file *f, const st_tensor *t, vq_tensor *out, vq_order *order);
+/* The tensor as vq sees it, its data in the mapping, and how many extents the file gives it:
+   a scalar has none and is [1] here. 0, or 1 after a line. */
+int  st_view(const st_file *f, const st_tensor *t, vq_tensor *out, vq_order *order, int *extents);
 vq_dtype st_dtype(const st_file *f, const st_tensor *t);         /* VQ_NONE: vq has no such type */
 
 typedef struct st_item {
@@ -56,7 +57,8 @@ typedef struct st_writer {
 } st_writer;
 
 /* Declare every tensor, begin, put each one's bytes, commit. The file appears, or replaces
-   another, in commit; whatever fails before leaves nothing. st_end() is due in any case. */
+   another, in commit; whatever fails before leaves nothing. st_end() is due in any case.
+   A scalar is a t of shape [1] whose rank was set to 0. */
 int  st_declare(st_writer *w, const char *name, vq_tensor t, vq_order order, size_t *index);
 int  st_begin(st_writer *w, const char *path);
 int  st_put(st_writer *w, size_t index, const void *bytes);

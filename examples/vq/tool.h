@@ -7,9 +7,11 @@
 enum { SCALE_NONE, SCALE_VALUE, SCALE_AMAX };
 
 typedef struct options {
+    int         command;              /* main.c's bit of it */
+    unsigned    given;                /* main.c's bits of the options read so far */
     vq_op       op;
-    const char *key_text, *as, *in, *out, *device, *scale_text;
-    int         has_key, all, error, json;
+    const char *key_text, *as, *in, *out, *device;
+    int         all, error, json;
     vq_key      key;
     vq_backend  backend;
     int64_t     rows, cols;           /* --shape; rows < 0: not given */
