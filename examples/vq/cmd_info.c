@@ -6,7 +6,7 @@
 enum { DEVICES_MAX = 64, ROWS_MAX = 32, REASONS_MAX = 64 };
 
 typedef struct reasons {
-    char text[REASONS_MAX][256];
+    char text[REASONS_MAX][512];
     int  count;
 } reasons;
 
