@@ -56,7 +56,7 @@ docs: build/docs
 
 build/%: tests/%.c tests/vq_test.h vq.h | build
 	$(CC) $(WARN) $(CFLAGS) $< -o $@ -ldl -lm -lpthread
-build/test_registry: tests/mock_kernels.c
+build/test_registry build/test_contract: tests/mock_kernels.c
 build/%: examples/%.c vq.h | build
 	$(CC) $(WARN) $(CFLAGS) $< -o $@ -ldl -lm
 build/vq: $(wildcard examples/vq/*.c examples/vq/*.h) vq.h | build

@@ -441,7 +441,32 @@ static void bad_layout(const subject *s, const part *p)
     }
 }
 
-static void a_tensor_of_another_layout_is_refused(void) { each(bad_layout); }
+/* Scales of 8 bits, which could lie in any layout, are strided here too. */
+static void a_tensor_of_another_layout_is_refused(void)
+{
+    int i, o;
+    each(bad_layout);
+    for (i = 0; i < COUNT(subjects); i++)
+        for (o = VQ_WORDS_UE8M0; o < VQ_ORDER_COUNT; o++) {
+            const subject *s = &subjects[i];
+            any a = good(s);
+            vq_tensor t = vq_tensor_ordered(VQ_E8M0, 4, 2, (vq_order)o, SPOT(3), VQ_HOST);
+            vq_key *k = s->op == VQ_OP_QUANT ? &a.quant.key
+                      : s->op == VQ_OP_DEQUANT ? &a.dequant.key : NULL;
+            if (k) {
+                *k = vq_key_preset(VQ_KEY_MXFP8);
+                k->group_cols = 128;
+                *(s->op == VQ_OP_QUANT ? &a.quant.scale : &a.dequant.scale) = t;
+                refuses(s, a, VQ_GUARD_LAYOUT, "scale", t.layout, IS(VQ_STRIDED), "e8m0");
+            } else if (s->op == VQ_OP_FNUZ_NORMALIZE) {
+                a.fnuz.scale.dtype = VQ_E8M0;
+                a.fnuz.scale_out = t;
+                refuses(s, a, VQ_GUARD_LAYOUT, "scale_out", t.layout, IS(VQ_STRIDED), "e8m0");
+                a.fnuz.scale = t;
+                refuses(s, a, VQ_GUARD_LAYOUT, "scale", t.layout, IS(VQ_STRIDED), "e8m0");
+            }
+        }
+}
 
 #define OVERFLOWS(edit) do { \
     any a = good(s); \

@@ -37,7 +37,7 @@ typedef union any_args {
 typedef struct log_text {
     char   text[8192];
     size_t used;
-    char   last[256];
+    char   last[512];
 } log_text;
 
 #if defined(__GNUC__)
