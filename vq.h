@@ -351,6 +351,7 @@ typedef struct vq_tensor {
     X(SIZE,      BAD_ARG,       'n', "has a size that cannot be") \
     X(STRIDE,    BAD_ARG,       'n', "has a stride that cannot stand here") \
     X(AMBIGUOUS, BAD_ARG,       0,   "can be read in two ways; give a key or two extents") \
+    X(UNUSED,    BAD_ARG,       0,   "has no part in this key") \
     X(OVERLAP,   BAD_ARG,       's', "overlaps another argument") \
     X(CURRENT,   BAD_ARG,       'n', "is not the device that is current in this thread") \
     X(ONLY,      UNSUPPORTED,   's', "is not the implementation that was asked for") \
@@ -822,20 +823,22 @@ VQ_API vq_status vq_tensor_to_dlpack(const vq_tensor *t, DLDevice device, int64_
                    amax.ceil    s = 2^(ceil(log2 a) - emax)
                    amax.rceil   s = 2^ceil(log2(a / M))
                    amax.trunc   s = 2^floor(log2(a / M))
-                   amax.even    s = 2^(floor(log2(a rounded to the element's mantissa)) - emax)
+                   amax.even    s = 2^(floor(log2(a rounded to the element's mantissa)) - emax),
+                                where one that stays subnormal counts as 2^-127
                    range.div    s = RN((max - min) / N), asymmetric; N, which stands for M in
                                 the text, is 2M + 1, or M of unsigned codes
      code rules    x.div.s      RN(x / s)
                    x.inv.s      RN(x * RN(1 / s))
                    x.inv0.s     the same, with 1 / 0 = 0
-                   x.ratio      RN(x * RN(G / s)), G the second scale; 0 where s is 0
-                   x.inv.amax   RN(x * RN(M / a)); 0 where a is 0
+                   x.ratio      RN(x * RN(G / s)), G the second scale, with G / 0 = 0
+                   x.inv.amax   RN(x * RN(M / a)), with M / 0 = 0
                    x.inv.amax.away   the same, then halves away from zero
                    x.div.s.trunc     RN(x / s), then toward zero
      options, in this order, absent when at their default
                    asym         a zero point, which min and max include
                    notail       the last group must be whole
-                   arith=bf16   every step rounds to bf16 instead of f32
+                   arith=bf16   the amax (saturating) and every step round to bf16 instead of
+                                f32; floors and bounds are taken as they are
                    bound=amax | bound=scale      an upper bound is an argument
                    floor=amax:v | floor=raw:v | floor=scale:v
                                 at least v: a; s before it is rounded to 2^k; s
@@ -844,7 +847,10 @@ VQ_API vq_status vq_tensor_to_dlpack(const vq_tensor *t, DLDevice device, int64_
                                 scale was 0, infinite or NaN), the code is the largest, as the
                                 min and max of upstream make it; else it is NaN. A NaN in x
                                 stays NaN under every key (>>formats).
-                   overflow=nonfinite            codes beyond M become infinity or NaN */
+                   overflow=nonfinite            fp8 only: M does not hold the codes; beyond the
+                                format's largest they become infinity or NaN
+     2^k is held to 2^-149..2^127. In order: the rule makes s, G joins (s * G under div, s / G
+     under mul), the bound, the floor, the scale's type. A NaN bound bounds nothing. */
 
 /* X(ID, text) */
 #define VQ_SCALE_RULES(X) \
@@ -1413,52 +1419,72 @@ VQ_API vq_status vq_fnuz_normalize(const vq_ctx *ctx, const vq_fnuz_normalize_ar
 
      a[g][h]     = max |x| over group (g, h): NaN skipped, an infinity as x's largest finite
      scale[g][h] = the key's scale rule of a[g][h]; static: an input
-     q[i][j]     = the key's code rule of x[i][j], held to -code_max..code_max, then its code
+     zero[g][h]  = lowest code - min / scale, rounded; asymmetric keys; static: an input
+     q[i][j]     = the code rule of x[i][j], rounded by the element's format (plus zero), held to
+                   -code_max..code_max; signed integers of full range to their lowest
 
-     key    in
-     x      in      [T, H]    f32 | f16 | bf16; columns side by side, rows apart
-     q      out     [T, H]    key.elem
-     scale  out     [G0, G1]  key.scale_type, strided: vq_scale_for() builds it
-            in                when the key is static
+     key     in
+     x       in      [T, H]    f32 | f16 | bf16; columns side by side, rows apart
+     q       out     [T, H]    key.elem; rows may be packed 4- or 6-bit codes
+     scale   out     [G0, G1]  key.scale_type, strided, or e8m0 and ue4m3 in any layout, whose
+                               padding is written: vq_scale_for() builds it
+             in                when the key is static
+     zero    out     [G0, G1]  key.elem, as scale is laid out; asymmetric keys only
+             in                when the key is static
+     bound   in      [1, 1]    f32, keys with a bound only: the most that the amax (before the
+                               floor), or the scale (before the floor) may be
+     scale2  in      [1, 1]    f32, keys with a second scale only: G
      The last group of rows or columns may be short, unless the key forbids it.
 
-   Numerics   each operation of a rule rounds once. Same bits everywhere. A group depends on
-              itself alone; under keys whose groups span rows the rows depend on each other.
-              A given scale is used as it is: 0 and NaN too.
-   Errors     BAD_ARG (PRESENT, KEY, TYPE, VALUE, RANK, LAYOUT, SHAPE, SIZE, STRIDE, OVERLAP,
-              CURRENT), UNSUPPORTED (PATTERN: this version serves 8-bit floats with f32 scales
-              under max, amax.div, amax.inv, x.div.s and x.inv.s, without bound, scale2, arith
-              or overflow), DEVICE_FAILED.
+   Numerics   the rules of >>keys, each operation rounded once, in f32 or, with arith=bf16, f32
+              and then bf16. A scale rounds to its type as >>formats says, saturating, and the
+              codes are made with what was stored. Second scale: stored is RN(s * G) under div,
+              RN(s / G) under mul; the codes use RN(scale * RN(1 / G)), or RN(scale * G).
+              A NaN in x, where the element has none (int, fp6, fp4), makes the group's scale
+              NaN; under a static key its code is the NaN of >>formats. Zero points: min and
+              max include 0. Same bits everywhere. A group depends on itself alone; under keys
+              whose groups span rows the rows depend on each other. A given scale is used as it
+              is: 0 and NaN too.
+   Errors     BAD_ARG (PRESENT, KEY, TYPE, VALUE, RANK, LAYOUT, SHAPE, SIZE, STRIDE, UNUSED,
+              OVERLAP, CURRENT),
+              UNSUPPORTED (PATTERN: the GPU kernels serve 8-bit floats with strided f32 scales
+              under max, amax.div, amax.inv and x.div.s, x.inv.s), DEVICE_FAILED.
    Source     vLLM static_scaled_fp8_quant, dynamic_per_token_scaled_fp8_quant,
-              per_token_group_fp8_quant: csrc/libtorch_stable/quantization/w8a8/fp8
+              per_token_group_fp8_quant, scaled_int8_quant, scaled_fp4_quant, mxfp8_utils,
+              reference_mxfp4; AITER mx_quant_utils.h; OCP MX 1.0
    Differs    NaN stays NaN (upstream: a largest code, of either sign). An infinity saturates its
               code and counts as the largest finite in amax (upstream: the scale is infinite).
-              Ragged last groups are allowed. */
+              Ragged last groups are allowed. Approximate reciprocals of upstream (NVFP4's
+              rcp.approx, Triton's division) are correctly rounded here. Zero points fit the
+              element's type, since min and max include 0; upstream's are int32. */
 typedef struct vq_quant_args {
     vq_call   call;
     vq_key    key;
-    vq_tensor x, q, scale;
+    vq_tensor x, q, scale, zero, bound, scale2;
 } vq_quant_args;
 
 VQ_API vq_status vq_quant(const vq_ctx *ctx, const vq_quant_args *a);
 
 /* vq_dequant -- values of codes and scales
 
-     y[i][j] = y's type of RN(decode(q[i][j]) * scale[g][h])      (i, j) in group (g, h)
+     y[i][j] = y's type of RN((decode(q[i][j]) - zero[g][h]) * s)      (i, j) in group (g, h)
+     s       = scale[g][h]; with a second scale RN(scale[g][h] * G), or RN(scale[g][h] / G)
 
-     key    in
-     q      in    [T, H]    key.elem
-     scale  in    [G0, G1]  key.scale_type, strided
-     y      out   [T, H]    f32 | f16 | bf16; columns side by side, rows apart
+     key     in
+     q       in    [T, H]    key.elem
+     scale   in    [G0, G1]  key.scale_type, in any layout that holds it
+     zero    in    [G0, G1]  key.elem, asymmetric keys only
+     scale2  in    [1, 1]    f32, keys with a second scale only: G
+     y       out   [T, H]    f32 | f16 | bf16; columns side by side, rows apart
 
    Numerics   the product rounds to f32, then to y's type, where too large is infinity.
    Errors     as vq_quant.
-   Source     vLLM scaled_dequantize
-   Differs    upstream multiplies in y's type. */
+   Source     vLLM scaled_dequantize, dequantize_to_dtype, dequant_mxfp4
+   Differs    upstream multiplies in y's type, or through fp16. */
 typedef struct vq_dequant_args {
     vq_call   call;
     vq_key    key;
-    vq_tensor q, scale, y;
+    vq_tensor q, scale, zero, scale2, y;
 } vq_dequant_args;
 
 VQ_API vq_status vq_dequant(const vq_ctx *ctx, const vq_dequant_args *a);
@@ -1959,30 +1985,190 @@ VQ_HD uint32_t vq__amax_bits(float y, vq_dtype t)
     return mag;
 }
 
-/* The scale of a group by amax.div or amax.inv. */
-VQ_HD float vq__scale_of(const vq_key *k, uint32_t amax_bits)
+/* What a group's scale is made of. lo <= 0 <= hi. */
+typedef struct vq__group { uint32_t amax; float lo, hi; int nan; } vq__group;
+
+VQ_HD void vq__group_add(vq__group *g, float x, vq_dtype t)
 {
-    float a = vq__f32_make(amax_bits), s;
-    if (k->floor_kind == VQ_FLOOR_AMAX && a < k->floor_value) a = k->floor_value;
-    s = k->scale_rule == VQ_SCALE_INV ? vq__mul(a, vq__div(1.0f, k->code_max))
-                                      : vq__div(a, k->code_max);
-    if (k->floor_kind == VQ_FLOOR_SCALE && s < k->floor_value) s = k->floor_value;
-    return s;
+    uint32_t m = vq__amax_bits(x, t);
+    float v = vq__f32_make(m | (vq__f32_bits(x) & 0x80000000u));
+    if (m > g->amax) g->amax = m;
+    if (v < g->lo) g->lo = v;
+    if (v > g->hi) g->hi = v;
+    if (x != x) g->nan = 1;
 }
 
-/* The code of x by x.div.s or x.inv.s; inv is 1/s. */
-VQ_HD uint32_t vq__code_of(const vq_key *k, float x, float s, float inv)
+/* A result in the key's arithmetic. */
+VQ_HD float vq__in(const vq_key *k, float v)
 {
-    float v = k->code_rule == VQ_CODE_INV ? vq__mul(x, inv) : vq__div(x, s);
+    return k->arith == VQ_BF16 ? vq_f32_from_bf16(vq_bf16_from_f32(v, VQ_NONFINITE)) : v;
+}
+
+/* floor(log2) of bits > 0, and whether anything is left; 2^e, held to f32's range. */
+VQ_HD int vq__log2(uint32_t bits)
+{
+    int e = (int)(bits >> 23) - 127;
+    if (e > -127) return e;
+    for (e = -149; bits > 1u; bits >>= 1) e++;
+    return e;
+}
+
+VQ_HD int vq__is_pow2(uint32_t bits)
+{
+    return bits >> 23 ? !(bits & 0x007fffffu) : !(bits & (bits - 1u));
+}
+
+VQ_HD float vq__pow2(int e)
+{
+    if (e > 127) e = 127;
+    if (e < -149) e = -149;
+    return vq__f32_make(e < -126 ? 1u << (e + 149) : (uint32_t)(e + 127) << 23);
+}
+
+VQ_HD uint32_t vq__mantissa_bits(vq_dtype t)
+{
+    return t == VQ_E2M1 ? 1u : t == VQ_E5M2 || t == VQ_E5M2FNUZ || t == VQ_E3M2 ? 2u : 3u;
+}
+
+/* The power of two that a scale rule makes of an amax: bit tests, never a logarithm. */
+VQ_HD float vq__pow2_scale(const vq_key *k, float a)
+{
+    uint32_t u = vq__f32_bits(a);
+    int emax = vq__log2(vq__f32_bits(k->code_max));
+    float raw;
+    if (k->scale_rule == VQ_SCALE_RCEIL || k->scale_rule == VQ_SCALE_TRUNC) {
+        raw = vq__in(k, vq__div(a, k->code_max));
+        if (k->floor_kind == VQ_FLOOR_RAW && raw < k->floor_value) raw = k->floor_value;
+        u = vq__f32_bits(raw);
+        if (!u) return 0.0f;
+        return vq__pow2(vq__log2(u) + (k->scale_rule == VQ_SCALE_RCEIL && !vq__is_pow2(u)));
+    }
+    if (!u) return 0.0f;
+    switch (k->scale_rule) {
+    case VQ_SCALE_EXP:  return vq__pow2(vq__log2(u));
+    case VQ_SCALE_CEIL: return vq__pow2(vq__log2(u) + !vq__is_pow2(u) - emax);
+    case VQ_SCALE_EVEN: u += 1u << (22u - vq__mantissa_bits(k->elem));         /* half a step up */
+                        return vq__pow2((int)(u >> 23) - 127 - emax);
+    default:            return vq__pow2(vq__log2(u) - emax);
+    }
+}
+
+/* The amax that the rules use: bounded, then floored. */
+VQ_HD float vq__amax_of(const vq_key *k, uint32_t amax_bits, float bound)
+{
+    float a = vq__f32_make(amax_bits);
+    if (k->bound_kind == VQ_BOUND_AMAX && a > bound) a = bound;
+    if (k->floor_kind == VQ_FLOOR_AMAX && a < k->floor_value) a = k->floor_value;
+    return k->arith == VQ_BF16 ? vq_f32_from_bf16(vq_bf16_from_f32(a, VQ_SATURATE)) : a;
+}
+
+/* From the smallest code to the largest, which range.div divides by; and the smallest. */
+VQ_HD float vq__key_span(const vq_key *k)
+{
+    return k->elem == VQ_UINT8 || k->elem == VQ_UINT4 ? k->code_max : 2.0f * k->code_max + 1.0f;
+}
+
+VQ_HD float vq__key_lowest(const vq_key *k)
+{
+    if (k->elem == VQ_UINT8 || k->elem == VQ_UINT4) return 0.0f;
+    if ((k->elem == VQ_INT8 && k->code_max == 127.0f)
+        || (k->elem == VQ_INT4 && k->code_max == 7.0f))
+        return -k->code_max - 1.0f;
+    return -k->code_max;
+}
+
+/* The code of a dynamic group's scale. a: vq__amax_of(); g2: the second scale, or 1. */
+VQ_HD uint32_t vq__scale_of(const vq_key *k, const vq__group *g, float a, float bound, float g2)
+{
+    const int lacks_nan = k->elem >= VQ_E2M3;                /* fp6, fp4, integers */
+    float s;
+    switch (k->scale_rule) {
+    case VQ_SCALE_DIV:   s = vq__div(a, k->code_max); break;
+    case VQ_SCALE_INV:   s = vq__mul(a, vq__in(k, vq__div(1.0f, k->code_max))); break;
+    case VQ_SCALE_RECIP: s = vq__div(1.0f, vq__in(k, vq__div(k->code_max, a))); break;
+    case VQ_SCALE_RANGE: s = vq__div(vq__in(k, vq__sub(g->hi, g->lo)), vq__key_span(k)); break;
+    default:             s = vq__pow2_scale(k, a); break;
+    }
+    s = vq__in(k, s);
+    if (k->scale2_kind == VQ_SCALE2_DIV) s = vq__in(k, vq__mul(s, g2));
+    if (k->scale2_kind == VQ_SCALE2_MUL) s = vq__in(k, vq__div(s, g2));
+    if (k->bound_kind == VQ_BOUND_SCALE && s > bound) s = bound;
+    if (k->floor_kind == VQ_FLOOR_SCALE && s < k->floor_value) s = k->floor_value;
+    if (g->nan && lacks_nan) s = vq__f32_make(0x7fc00000u);
+    return vq_encode(k->scale_type, s, VQ_SATURATE);
+}
+
+/* How x becomes a code: divided or multiplied by a number that is the same for a group. */
+typedef struct vq__step { float by; int divide; int32_t zero; } vq__step;
+
+VQ_HD vq__step vq__step_of(const vq_key *k, float scale, float a, float g2)
+{
+    vq__step t;
+    float s = scale;
+    if (k->scale2_kind == VQ_SCALE2_DIV) s = vq__in(k, vq__mul(s, vq__in(k, vq__div(1.0f, g2))));
+    if (k->scale2_kind == VQ_SCALE2_MUL) s = vq__in(k, vq__mul(s, g2));
+    t.zero = 0;
+    t.divide = 0;
+    switch (k->code_rule) {
+    case VQ_CODE_INV:   t.by = vq__div(1.0f, s); break;
+    case VQ_CODE_INV0:  t.by = s == 0.0f ? 0.0f : vq__div(1.0f, s); break;
+    case VQ_CODE_RATIO: t.by = scale == 0.0f ? 0.0f : vq__div(g2, scale); break;
+    case VQ_CODE_AMAX:
+    case VQ_CODE_AMAX_AWAY: t.by = a == 0.0f ? 0.0f : vq__div(k->code_max, a); break;
+    default:            t.by = s; t.divide = 1; break;
+    }
+    t.by = vq__in(k, t.by);
+    return t;
+}
+
+/* The zero point of an asymmetric dynamic group: the code of 0. */
+VQ_HD int32_t vq__zero_of(const vq_key *k, const vq__group *g, float scale)
+{
+    float lowest = vq__key_lowest(k);
+    float v = vq__in(k, vq__sub(lowest, vq__in(k, vq__div(g->lo, scale))));
+    return vq__int_from_f32(v, (int32_t)lowest, (int32_t)k->code_max);
+}
+
+/* Toward zero, or halves away from it: a value that rounds no further. */
+VQ_HD float vq__whole(float v, int away)
+{
+    uint32_t u = vq__f32_bits(v), mag = u & 0x7fffffffu, keep;
+    if (mag >= 0x4b000000u) return v;                        /* 2^23 and more, NaN */
+    if (away) mag = vq__f32_bits(vq__add(vq__f32_make(mag), mag == 0x3effffffu ? 0.0f : 0.5f));
+    if (mag < 0x3f800000u) return vq__f32_make(u & 0x80000000u);
+    keep = 0xffffffffu << (150u - (mag >> 23));
+    return vq__f32_make((u & 0x80000000u) | (mag & keep));
+}
+
+VQ_HD uint32_t vq__code_of(const vq_key *k, float x, vq__step t)
+{
+    float v = vq__in(k, t.divide ? vq__div(x, t.by) : vq__mul(x, t.by)), lowest;
+    if (v != v && x == x && k->nan_rule == VQ_NAN_MAX) { v = k->code_max; t.zero = 0; }
+    if (k->code_rule == VQ_CODE_DIV_TRUNC) v = vq__whole(v, 0);
+    if (k->code_rule == VQ_CODE_AMAX_AWAY) v = vq__whole(v, 1);
+    lowest = vq__key_lowest(k);
+    if (k->flags & VQ_KEY_ASYMMETRIC) {                      /* 2^24: more than any code is away */
+        int32_t c = vq__int_from_f32(v, -0x1000000, 0x1000000) + t.zero;
+        if (c > (int32_t)k->code_max) c = (int32_t)k->code_max;
+        if (c < (int32_t)lowest) c = (int32_t)lowest;
+        return (uint32_t)c & ((1u << vq__bits(k->elem)) - 1u);
+    }
+    if (k->overflow == VQ_NONFINITE) return vq_encode(k->elem, v, VQ_NONFINITE);
     if (v > k->code_max) v = k->code_max;
-    if (v < -k->code_max) v = -k->code_max;
-    if (v != v && x == x && k->nan_rule == VQ_NAN_MAX) v = k->code_max;
+    if (v < lowest) v = lowest;
     return vq_encode(k->elem, v, VQ_SATURATE);
 }
 
-VQ_HD uint32_t vq__value_of(vq_dtype elem, uint32_t code, float s, vq_dtype y)
+/* The value of a code. s: vq__value_scale() of the stored scale. */
+VQ_HD float vq__value_scale(const vq_key *k, float scale, float g2)
 {
-    return vq_encode(y, vq__mul(vq_decode(elem, code), s), VQ_NONFINITE);
+    return k->scale2_kind == VQ_SCALE2_MUL ? vq__mul(scale, g2)
+         : k->scale2_kind == VQ_SCALE2_DIV ? vq__div(scale, g2) : scale;
+}
+
+VQ_HD uint32_t vq__value_of(vq_dtype elem, uint32_t code, float zero, float s, vq_dtype y)
+{
+    return vq_encode(y, vq__mul(vq__sub(vq_decode(elem, code), zero), s), VQ_NONFINITE);
 }
 
 #ifdef VQ_IMPLEMENTATION
@@ -2399,14 +2585,6 @@ static void vq__float_text(char *out, size_t size, float v)
 
 static const char *const vq__floor_text[] = { "", "floor=amax:", "floor=raw:", "floor=scale:" };
 
-static int vq__is_unsigned(vq_dtype t) { return t == VQ_UINT8 || t == VQ_UINT4; }
-
-/* From the smallest code to the largest, which range.div divides by. */
-static float vq__key_span(const vq_key *k)
-{
-    return vq__is_unsigned(k->elem) ? k->code_max : 2.0f * k->code_max + 1.0f;
-}
-
 int vq_key_print(const vq_key *k, char *out, size_t size)
 {
     static const char *const bound[] = { "", "/bound=amax", "/bound=scale" };
@@ -2551,7 +2729,7 @@ vq_status vq_key_parse(const char *text, vq_key *out, vq_report *report)
         && vq__eat_extent(&p, &k.group_rows) && vq__eat(&p, "x")
         && vq__eat_extent(&p, &k.group_cols) && vq__eat(&p, "/")
         && vq__eat_scale_rule(&p, &k) && vq__eat_number(&p, &k.code_max);
-    if (good && k.scale_rule == VQ_SCALE_RANGE && !vq__is_unsigned(k.elem))
+    if (good && k.scale_rule == VQ_SCALE_RANGE && k.elem != VQ_UINT8 && k.elem != VQ_UINT4)
         k.code_max = (k.code_max - 1.0f) / 2.0f;
     for (i = 0; good && i < VQ_CODE_RULE_COUNT; i++)
         if (vq__eat_field(&p, vq__code_rule_str((vq_code_rule)i))) break;
@@ -2614,9 +2792,11 @@ static vq_status vq__check_key_rules(const vq_key *k, vq_report *r)
         : k->scale_type == VQ_UE4M3 ? VQ__IS(VQ_SCALE_DIV) | VQ__IS(VQ_SCALE_INV)
         : VQ__POW2_RULES | VQ__IS(VQ_SCALE_DIV) | VQ__IS(VQ_SCALE_INV) | VQ__IS(VQ_SCALE_RECIP);
     uint32_t codes = VQ__IS(VQ_CODE_DIV) | VQ__IS(VQ_CODE_INV) | VQ__IS(VQ_CODE_INV0);
-    vq_status s = vq__key_field(r, 'r', "key.scale_rule", k->scale_rule, rules);
+    vq_status s;
+    if (vq__is_any(k->elem, VQ__INTS)) rules &= ~(uint32_t)VQ__IS(VQ_SCALE_EVEN);
+    s = vq__key_field(r, 'r', "key.scale_rule", k->scale_rule, rules);
     if (s) return s;
-    if (k->scale2_kind) codes |= VQ__IS(VQ_CODE_RATIO);
+    if (k->scale2_kind == VQ_SCALE2_DIV) codes |= VQ__IS(VQ_CODE_RATIO);
     if (!fixed && !asym) codes |= VQ__IS(VQ_CODE_AMAX);
     if (vq__is_any(k->elem, VQ__INTS)) codes |= VQ__IS(VQ_CODE_DIV_TRUNC);
     if (vq__is_any(k->elem, VQ__INTS) && !fixed && !asym) codes |= VQ__IS(VQ_CODE_AMAX_AWAY);
@@ -2626,8 +2806,17 @@ static vq_status vq__check_key_rules(const vq_key *k, vq_report *r)
                                                   k->bound_kind, VQ_BOUND_NONE);
     if (fixed && k->floor_kind) return vq__refuse(r, VQ_GUARD_KEY, "key.floor_kind",
                                                   k->floor_kind, VQ_FLOOR_NONE);
-    if (k->floor_kind == VQ_FLOOR_RAW && !(VQ__POW2_RULES >> k->scale_rule & 1u))
+    if (k->floor_kind == VQ_FLOOR_RAW && k->scale_rule != VQ_SCALE_RCEIL
+        && k->scale_rule != VQ_SCALE_TRUNC)                  /* the others make no raw scale */
         return vq__refuse(r, VQ_GUARD_KEY, "key.floor_kind", k->floor_kind, VQ_FLOOR_SCALE);
+    if (asym && k->floor_kind == VQ_FLOOR_AMAX)              /* nor an amax */
+        return vq__refuse(r, VQ_GUARD_KEY, "key.floor_kind", k->floor_kind, VQ_FLOOR_SCALE);
+    if (asym && k->bound_kind == VQ_BOUND_AMAX)
+        return vq__refuse(r, VQ_GUARD_KEY, "key.bound_kind", k->bound_kind, VQ_BOUND_SCALE);
+    if (asym && k->scale2_kind)
+        return vq__refuse(r, VQ_GUARD_KEY, "key.scale2_kind", k->scale2_kind, VQ_SCALE2_NONE);
+    if (k->overflow && !vq__is_any(k->elem, VQ__FP8))        /* nothing to become */
+        return vq__refuse(r, VQ_GUARD_KEY, "key.overflow", k->overflow, VQ_SATURATE);
     if (k->floor_kind ? !vq__within(k->floor_value, vq_dtype_max(VQ_F32))
                       : vq__f32_bits(k->floor_value) != 0)
         return vq__refuse_float(r, "key.floor_value", k->floor_value,
@@ -3525,14 +3714,30 @@ VQ__SHARED vq_status vq__check_rows(vq_report *r, const char *name, const vq_ten
     return vq__check_apart(r, name, t);
 }
 
-VQ__SHARED vq_status vq__check_scale(vq_report *r, const vq_key *k, const vq_tensor *scale, int out,
-                                     int64_t rows, int64_t cols)
+/* scale, or zero: a value for each group, in a layout that holds its type. */
+VQ__SHARED vq_status vq__check_scale(vq_report *r, const vq_key *k, const char *name,
+                                     const vq_tensor *t, vq_dtype type, int out, int64_t rows,
+                                     int64_t cols)
 {
     int64_t group[2], count[2];
     vq_key_group(k, rows, cols, group, count);
-    if (vq__check_like(r, "scale", scale, VQ__IS(k->scale_type), 2, count)
-        || vq__check_strided(r, "scale", scale)) return r->status;
-    return out ? vq__check_apart(r, "scale", scale) : VQ_OK;
+    if (vq__check_like(r, name, t, VQ__IS(type), 2, count)) return r->status;
+    return out ? vq__check_apart(r, name, t) : VQ_OK;
+}
+
+/* A tensor that only some keys have: nothing is ignored. */
+VQ__SHARED vq_status vq__check_part(vq_report *r, int wanted, const char *name, const vq_tensor *t)
+{
+    return wanted || !t->rank ? VQ_OK : vq__refuse(r, VQ_GUARD_UNUSED, name, 0, 0);
+}
+
+VQ__SHARED vq_status vq__check_scalar(vq_report *r, int wanted, const char *name,
+                                      const vq_tensor *t)
+{
+    static const int64_t one[2] = { 1, 1 };
+    if (!wanted) return vq__check_part(r, 0, name, t);
+    if (vq__check_like(r, name, t, VQ__IS(VQ_F32), 2, one)) return r->status;
+    return vq__check_strided(r, name, t);
 }
 
 /* An extent that the key's groups do not divide, where it wants whole ones. */
@@ -3610,20 +3815,31 @@ static vq_status vq__check_fnuz_normalize(const void *args, vq_report *r)
 static void vq__args_quant(const void *args, vq__view *v)
 {
     const vq_quant_args *a = (const vq_quant_args *)args;
+    const int made = a->key.flags & VQ_KEY_STATIC ? VQ__IN : VQ__OUT;
     v->key = &a->key;
     vq__see(v, "x", &a->x, VQ__IN, -1);
     vq__see(v, "q", &a->q, VQ__OUT, -1);
-    vq__see(v, "scale", &a->scale, a->key.flags & VQ_KEY_STATIC ? VQ__IN : VQ__OUT, -1);
+    vq__see(v, "scale", &a->scale, made, -1);
+    if (a->zero.rank) vq__see(v, "zero", &a->zero, made, -1);
+    if (a->bound.rank) vq__see(v, "bound", &a->bound, VQ__IN, -1);
+    if (a->scale2.rank) vq__see(v, "scale2", &a->scale2, VQ__IN, -1);
 }
 
 static vq_status vq__check_quant(const void *args, vq_report *r)
 {
     const vq_quant_args *a = (const vq_quant_args *)args;
+    const vq_key *k = &a->key;
     const int64_t *n = a->x.shape;
-    if (vq__check_key(&a->key, r) || vq__check_rows(r, "x", &a->x, VQ__FLOAT, -1, -1)
-        || vq__check_rows(r, "q", &a->q, VQ__IS(a->key.elem), n[0], n[1])
-        || vq__check_tail(r, &a->key, "x", n[0], n[1])) return r->status;
-    return vq__check_scale(r, &a->key, &a->scale, !(a->key.flags & VQ_KEY_STATIC), n[0], n[1]);
+    const int made = !(k->flags & VQ_KEY_STATIC), asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
+    if (vq__check_key(k, r) || vq__check_rows(r, "x", &a->x, VQ__FLOAT, -1, -1)
+        || vq__check_rows(r, "q", &a->q, VQ__IS(k->elem), n[0], n[1])
+        || vq__check_tail(r, k, "x", n[0], n[1])
+        || vq__check_scale(r, k, "scale", &a->scale, k->scale_type, made, n[0], n[1])
+        || vq__check_part(r, asym, "zero", &a->zero)
+        || (asym && vq__check_scale(r, k, "zero", &a->zero, k->elem, made, n[0], n[1]))
+        || vq__check_scalar(r, k->bound_kind != VQ_BOUND_NONE, "bound", &a->bound))
+        return r->status;
+    return vq__check_scalar(r, k->scale2_kind != VQ_SCALE2_NONE, "scale2", &a->scale2);
 }
 
 static void vq__args_dequant(const void *args, vq__view *v)
@@ -3633,15 +3849,23 @@ static void vq__args_dequant(const void *args, vq__view *v)
     vq__see(v, "q", &a->q, VQ__IN, -1);
     vq__see(v, "scale", &a->scale, VQ__IN, -1);
     vq__see(v, "y", &a->y, VQ__OUT, -1);
+    if (a->zero.rank) vq__see(v, "zero", &a->zero, VQ__IN, -1);
+    if (a->scale2.rank) vq__see(v, "scale2", &a->scale2, VQ__IN, -1);
 }
 
 static vq_status vq__check_dequant(const void *args, vq_report *r)
 {
     const vq_dequant_args *a = (const vq_dequant_args *)args;
+    const vq_key *k = &a->key;
     const int64_t *n = a->q.shape;
-    if (vq__check_key(&a->key, r) || vq__check_rows(r, "q", &a->q, VQ__IS(a->key.elem), -1, -1)
-        || vq__check_tail(r, &a->key, "q", n[0], n[1])
-        || vq__check_scale(r, &a->key, &a->scale, 0, n[0], n[1])) return r->status;
+    const int asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
+    if (vq__check_key(k, r) || vq__check_rows(r, "q", &a->q, VQ__IS(k->elem), -1, -1)
+        || vq__check_tail(r, k, "q", n[0], n[1])
+        || vq__check_scale(r, k, "scale", &a->scale, k->scale_type, 0, n[0], n[1])
+        || vq__check_part(r, asym, "zero", &a->zero)
+        || (asym && vq__check_scale(r, k, "zero", &a->zero, k->elem, 0, n[0], n[1]))
+        || vq__check_scalar(r, k->scale2_kind != VQ_SCALE2_NONE, "scale2", &a->scale2))
+        return r->status;
     return vq__check_rows(r, "y", &a->y, VQ__FLOAT, n[0], n[1]);
 }
 #endif
@@ -3725,6 +3949,17 @@ static vq_status vq__check_data(const vq__view *v, vq_report *r)
    >>impl-ref-convert    scalar references: the definition of each op, plainly
    =========================================================================== */
 
+/* Writes the padding of a matrix: of its layout, or of its packed rows. */
+VQ__SHARED void vq__pad(const vq_tensor *t)
+{
+    int64_t rows, cols, r, c;
+    if (vq__empty(t)) return;
+    for (r = 0; t->layout == VQ_STRIDED && r < t->shape[0]; r++) vq__pad_row(t, r);
+    vq__padded(t, &rows, &cols);
+    for (r = 0; r < rows; r++)
+        for (c = r < t->shape[0] ? t->shape[1] : 0; c < cols; c++) vq__put_code(t, r, c, 0);
+}
+
 #ifndef VQ_NO_CONVERT
 static vq_status vq__ref_cast(const void *args)
 {
@@ -3792,6 +4027,9 @@ static vq_status vq__ref_quant(const void *args)
 {
     const vq_quant_args *a = (const vq_quant_args *)args;
     const vq_key *k = &a->key;
+    const int fixed = (k->flags & VQ_KEY_STATIC) != 0, asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
+    const float bound = k->bound_kind ? vq__get(&a->bound, 0, 0) : 0.0f;
+    const float g2 = k->scale2_kind ? vq__get(&a->scale2, 0, 0) : 1.0f;
     int64_t rows = a->x.shape[0], cols = a->x.shape[1], g, h, i, j, group[2], count[2];
 
     vq_key_group(k, rows, cols, group, count);
@@ -3800,38 +4038,47 @@ static vq_status vq__ref_quant(const void *args)
         for (h = 0; h < count[1]; h++) {
             int64_t r0 = g * group[0], r1 = group[0] < rows - r0 ? r0 + group[0] : rows;
             int64_t c0 = h * group[1], c1 = group[1] < cols - c0 ? c0 + group[1] : cols;
-            uint32_t amax = 0;
-            float scale, inv;
+            vq__group of = VQ_ZERO;
+            vq__step step;
+            float amax = 0.0f;
 
-            if (k->flags & VQ_KEY_STATIC) scale = vq__get(&a->scale, g, h);
-            else {
+            if (!fixed) {
                 for (i = r0; i < r1; i++)
-                    for (j = c0; j < c1; j++) {
-                        uint32_t m = vq__amax_bits(vq__get(&a->x, i, j), a->x.dtype);
-                        if (m > amax) amax = m;
-                    }
-                scale = vq__scale_of(k, amax);
-                vq__put_code(&a->scale, g, h, vq__f32_bits(scale));
+                    for (j = c0; j < c1; j++)
+                        vq__group_add(&of, vq__get(&a->x, i, j), a->x.dtype);
+                amax = vq__amax_of(k, of.amax, bound);
+                vq__put_code(&a->scale, g, h, vq__scale_of(k, &of, amax, bound, g2));
             }
-            inv = vq__div(1.0f, scale);
+            step = vq__step_of(k, vq__get(&a->scale, g, h), amax, g2);
+            if (asym && !fixed)
+                vq__put_code(&a->zero, g, h,
+                             (uint32_t)vq__zero_of(k, &of, vq__get(&a->scale, g, h)));
+            if (asym) step.zero = (int32_t)vq__get(&a->zero, g, h);
             for (i = r0; i < r1; i++)
                 for (j = c0; j < c1; j++)
-                    vq__put_code(&a->q, i, j, vq__code_of(k, vq__get(&a->x, i, j), scale, inv));
+                    vq__put_code(&a->q, i, j, vq__code_of(k, vq__get(&a->x, i, j), step));
         }
+    for (i = 0; i < rows; i++) vq__pad_row(&a->q, i);
+    if (!fixed) vq__pad(&a->scale);
+    if (!fixed && asym) vq__pad(&a->zero);
     return VQ_OK;
 }
 
 static vq_status vq__ref_dequant(const void *args)
 {
     const vq_dequant_args *a = (const vq_dequant_args *)args;
+    const vq_key *k = &a->key;
+    const int asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
+    const float g2 = k->scale2_kind ? vq__get(&a->scale2, 0, 0) : 1.0f;
     int64_t rows = a->q.shape[0], cols = a->q.shape[1], i, j, group[2], count[2];
 
-    vq_key_group(&a->key, rows, cols, group, count);
-    if (vq__empty(&a->q)) return VQ_OK;
+    vq_key_group(k, rows, cols, group, count);
     for (i = 0; i < rows; i++)
         for (j = 0; j < cols; j++) {
-            float scale = vq__get(&a->scale, i / group[0], j / group[1]);
-            vq__put_code(&a->y, i, j, vq__value_of(a->q.dtype, vq__get_code(&a->q, i, j), scale,
+            int64_t g = i / group[0], h = j / group[1];
+            float s = vq__value_scale(k, vq__get(&a->scale, g, h), g2);
+            float zero = asym ? vq__get(&a->zero, g, h) : 0.0f;
+            vq__put_code(&a->y, i, j, vq__value_of(a->q.dtype, vq__get_code(&a->q, i, j), zero, s,
                                                    a->y.dtype));
         }
     return VQ_OK;
@@ -3867,7 +4114,12 @@ vq_op vq_op_of(const char *text)
 }
 
 /* Which keys an implementation serves: a mask for each field. */
-struct vq__pattern { uint32_t elems, scales, groupings, scale_rules, code_rules; };
+struct vq__pattern { uint32_t elems, scales, groupings, scale_rules, code_rules, ariths, parts; };
+
+#define VQ__ASYM      1u              /* parts of a key beyond the common ones */
+#define VQ__BOUND     2u
+#define VQ__SCALE2    4u
+#define VQ__NONFINITE 8u
 
 static int vq__grouping(const vq_key *k)
 {
@@ -3882,8 +4134,10 @@ static int vq__grouping(const vq_key *k)
 VQ__SHARED const struct vq__pattern vq__fp8_keys = {
     VQ__FP8, VQ__IS(VQ_F32), VQ__ANY_GROUPING,
     VQ__IS(VQ_SCALE_GIVEN) | VQ__IS(VQ_SCALE_DIV) | VQ__IS(VQ_SCALE_INV),
-    VQ__IS(VQ_CODE_DIV) | VQ__IS(VQ_CODE_INV)
+    VQ__IS(VQ_CODE_DIV) | VQ__IS(VQ_CODE_INV), VQ__IS(VQ_F32), 0
 };
+
+VQ__SHARED const struct vq__pattern vq__any_key = { ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u };
 
 struct vq__row {
     vq_op       op;
@@ -3911,9 +4165,9 @@ static const struct vq__row vq__rows[] = {
 #endif
 #ifndef VQ_NO_QUANT
     VQ__GPU(QUANT, &vq__fp8_keys)
-    VQ__REFERENCE(QUANT, &vq__fp8_keys)
+    VQ__REFERENCE(QUANT, &vq__any_key)
     VQ__GPU(DEQUANT, &vq__fp8_keys)
-    VQ__REFERENCE(DEQUANT, &vq__fp8_keys)
+    VQ__REFERENCE(DEQUANT, &vq__any_key)
 #endif
 #ifndef VQ_NO_SCALES
     VQ__GPU(SCALE_CONVERT, NULL)
@@ -3949,12 +4203,15 @@ static vq_status vq__serves(const struct vq__pattern *p, const vq_key *k, vq_rep
         || vq__pattern_field(r, 'g', "the grouping", vq__grouping(k), p->groupings)
         || vq__pattern_field(r, 'r', "key.scale_rule", k->scale_rule, p->scale_rules)
         || vq__pattern_field(r, 'd', "key.code_rule", k->code_rule, p->code_rules)
-        || vq__pattern_field(r, 't', "key.arith", k->arith, VQ__IS(VQ_F32))) return r->status;
-    if (k->flags & VQ_KEY_ASYMMETRIC) return vq__refuse(r, VQ_GUARD_PATTERN, "key.asym", 1, 0);
-    if (k->bound_kind) return vq__refuse(r, VQ_GUARD_PATTERN, "key.bound_kind", k->bound_kind, 0);
-    if (k->scale2_kind)
+        || vq__pattern_field(r, 't', "key.arith", k->arith, p->ariths)) return r->status;
+    if ((k->flags & VQ_KEY_ASYMMETRIC) && !(p->parts & VQ__ASYM))
+        return vq__refuse(r, VQ_GUARD_PATTERN, "key.asym", 1, 0);
+    if (k->bound_kind && !(p->parts & VQ__BOUND))
+        return vq__refuse(r, VQ_GUARD_PATTERN, "key.bound_kind", k->bound_kind, 0);
+    if (k->scale2_kind && !(p->parts & VQ__SCALE2))
         return vq__refuse(r, VQ_GUARD_PATTERN, "key.scale2_kind", k->scale2_kind, 0);
-    if (k->overflow) return vq__refuse(r, VQ_GUARD_PATTERN, "key.overflow", k->overflow, 0);
+    if (k->overflow && !(p->parts & VQ__NONFINITE))
+        return vq__refuse(r, VQ_GUARD_PATTERN, "key.overflow", k->overflow, 0);
     return VQ_OK;
 }
 

@@ -66,7 +66,7 @@ enum { VQ__THREADS = 256 };
     return (int64_t)blockIdx.x * VQ__THREADS + threadIdx.x;
 }
 
-[[maybe_unused]] static __device__ inline int64_t vq__step(void) { return (int64_t)gridDim.x * VQ__THREADS; }
+[[maybe_unused]] static __device__ inline int64_t vq__jump(void) { return (int64_t)gridDim.x * VQ__THREADS; }
 
 #ifndef VQ_NO_CONVERT
 /* Eight columns a thread, which is a whole number of bytes in every packed type, so that no
@@ -79,7 +79,7 @@ k_cast__columns8(vq_tensor x, vq_tensor y, vq_overflow overflow)
 {
     const int64_t C = y.shape[3], R = y.shape[2], per_row = (C + 7) / 8;
     const int64_t n = y.shape[0] * y.shape[1] * R * per_row;
-    for (int64_t w = vq__first(); w < n; w += vq__step()) {
+    for (int64_t w = vq__first(); w < n; w += vq__jump()) {
         const int64_t row = w / per_row, c0 = w % per_row * 8, r = row % R, plane = row / R;
         const vq_tensor from = vq__plane(&x, plane / y.shape[1], plane % y.shape[1]);
         const vq_tensor to = vq__plane(&y, plane / y.shape[1], plane % y.shape[1]);
@@ -97,7 +97,7 @@ static __global__ void __launch_bounds__(VQ__THREADS)
 k_fnuz_normalize__codes(vq_tensor x, vq_tensor y, vq_overflow overflow)
 {
     const int64_t C = x.shape[1], n = x.shape[0] * C;
-    for (int64_t w = vq__first(); w < n; w += vq__step())
+    for (int64_t w = vq__first(); w < n; w += vq__jump())
         vq__put_code(&y, w / C, w % C, vq_fnuz_code(x.dtype, (uint8_t)vq__get_code(&x, w / C, w % C),
                                                     overflow));
 }
@@ -107,7 +107,7 @@ static __global__ void __launch_bounds__(VQ__THREADS)
 k_fnuz_normalize__scales(vq_tensor x, vq_tensor y, float factor)
 {
     const int64_t C = x.shape[1], n = x.shape[0] * C;
-    for (int64_t w = vq__first(); w < n; w += vq__step())
+    for (int64_t w = vq__first(); w < n; w += vq__jump())
         vq__put_code(&y, w / C, w % C,
                      vq_encode(y.dtype, vq__mul(vq__get(&x, w / C, w % C), factor), VQ_NONFINITE));
 }
@@ -131,7 +131,8 @@ k_quant__group(vq_key key, vq_tensor x, vq_tensor q, vq_tensor scale, vq__groups
         const int64_t r0 = w / g.across * g.rows, c0 = w % g.across * g.cols;
         const int64_t R = x.shape[0] - r0 < g.rows ? x.shape[0] - r0 : g.rows;
         const int64_t C = x.shape[1] - c0 < g.cols ? x.shape[1] - c0 : g.cols;
-        float s;
+        vq__group of = {};
+        float amax = 0.0f, s;
         if (key.flags & VQ_KEY_STATIC) s = vq__get(&scale, w / g.across, w % g.across);
         else {
             uint32_t m = 0;
@@ -146,15 +147,17 @@ k_quant__group(vq_key key, vq_tensor x, vq_tensor q, vq_tensor scale, vq__groups
                     part[threadIdx.x] = part[threadIdx.x + d];
             }
             __syncthreads();                                 /* part[0] is the group's */
-            s = vq__scale_of(&key, part[0]);
+            of.amax = part[0];
             __syncthreads();                                 /* part[] is reused next round */
-            if (threadIdx.x == 0)
-                vq__put_code(&scale, w / g.across, w % g.across, vq__f32_bits(s));
+            amax = vq__amax_of(&key, of.amax, 0.0f);
+            const uint32_t code = vq__scale_of(&key, &of, amax, 0.0f, 1.0f);
+            s = vq_decode(scale.dtype, code);
+            if (threadIdx.x == 0) vq__put_code(&scale, w / g.across, w % g.across, code);
         }
-        const float inv = vq__div(1.0f, s);
+        const vq__step step = vq__step_of(&key, s, amax, 1.0f);
         for (int64_t i = threadIdx.x; i < R * C; i += VQ__THREADS)
             vq__put_code(&q, r0 + i / C, c0 + i % C,
-                         vq__code_of(&key, vq__get(&x, r0 + i / C, c0 + i % C), s, inv));
+                         vq__code_of(&key, vq__get(&x, r0 + i / C, c0 + i % C), step));
     }
 }
 
@@ -166,10 +169,10 @@ static __global__ void __launch_bounds__(VQ__THREADS)
 k_dequant__values(vq_tensor q, vq_tensor scale, vq_tensor y, vq__groups_of g)
 {
     const int64_t H = q.shape[1], n = q.shape[0] * H;
-    for (int64_t w = vq__first(); w < n; w += vq__step()) {
+    for (int64_t w = vq__first(); w < n; w += vq__jump()) {
         const int64_t i = w / H, j = w % H;
         const float s = vq__get(&scale, i / g.rows, j / g.cols);
-        vq__put_code(&y, i, j, vq__value_of(q.dtype, vq__get_code(&q, i, j), s, y.dtype));
+        vq__put_code(&y, i, j, vq__value_of(q.dtype, vq__get_code(&q, i, j), 0.0f, s, y.dtype));
     }
 }
 
@@ -184,7 +187,7 @@ static __global__ void __launch_bounds__(VQ__THREADS)
 k_scale_convert__scales(vq_tensor x, vq_tensor y, int64_t rows, int64_t cols)
 {
     const int64_t n = y.shape[1] * rows * cols;
-    for (int64_t w = vq__first(); w < n; w += vq__step()) {
+    for (int64_t w = vq__first(); w < n; w += vq__jump()) {
         const int64_t c = w % cols, r = w / cols % rows, b = w / cols / rows;
         const vq_tensor from = vq__plane(&x, 0, b), to = vq__plane(&y, 0, b);
         vq__put_code(&to, r, c, r < y.shape[2] && c < y.shape[3] ? vq__get_code(&from, r, c) : 0u);

@@ -95,6 +95,9 @@ static int args_for(vq_op op, const vq_platform *p, vq_key_id id, vq_where at, a
     vq_key key = vq_key_on(vq_key_preset(id), p);
     vq_tensor x = vq_tensor_2d(NULL, VQ_BF16, TOKENS, HIDDEN, at);
     vq_tensor q = vq_tensor_2d(NULL, key.elem, TOKENS, HIDDEN, at);
+    vq_tensor one = vq_tensor_2d(NULL, VQ_F32, 1, 1, at), none = VQ_ZERO;
+    vq_tensor zero = vq_scale_for(&key, q, VQ_ROWS, NULL);
+    zero = vq_tensor_2d(NULL, key.elem, zero.shape[0], zero.shape[1], at);
     memset(a, 0, sizeof *a);
     switch (op) {
     case VQ_OP_CAST:
@@ -112,11 +115,16 @@ static int args_for(vq_op op, const vq_platform *p, vq_key_id id, vq_where at, a
         a->quant.x = x;
         a->quant.q = q;
         a->quant.scale = vq_scale_for(&key, q, VQ_ROWS, NULL);
+        a->quant.zero = key.flags & VQ_KEY_ASYMMETRIC ? zero : none;
+        a->quant.bound = key.bound_kind ? one : none;
+        a->quant.scale2 = key.scale2_kind ? one : none;
         return 1;
     case VQ_OP_DEQUANT:
         a->dequant.key = key;
         a->dequant.q = q;
         a->dequant.scale = vq_scale_for(&key, q, VQ_ROWS, NULL);
+        a->dequant.zero = key.flags & VQ_KEY_ASYMMETRIC ? zero : none;
+        a->dequant.scale2 = key.scale2_kind ? one : none;
         a->dequant.y = x;
         return 1;
     case VQ_OP_SCALE_CONVERT:
@@ -131,7 +139,7 @@ static int args_for(vq_op op, const vq_platform *p, vq_key_id id, vq_where at, a
     }
 }
 
-static char reasons[REASONS][256];
+static char reasons[REASONS][512];
 static int  reason_count;
 
 /* The reason's number in the list below the table. Its text begins with the op and, where there is

@@ -451,14 +451,7 @@ static void a_tensor_of_another_layout_is_refused(void)
             const subject *s = &subjects[i];
             any a = good(s);
             vq_tensor t = vq_tensor_ordered(VQ_E8M0, 4, 2, (vq_order)o, SPOT(3), VQ_HOST);
-            vq_key *k = s->op == VQ_OP_QUANT ? &a.quant.key
-                      : s->op == VQ_OP_DEQUANT ? &a.dequant.key : NULL;
-            if (k) {
-                *k = vq_key_preset(VQ_KEY_MXFP8);
-                k->group_cols = 128;
-                *(s->op == VQ_OP_QUANT ? &a.quant.scale : &a.dequant.scale) = t;
-                refuses(s, a, VQ_GUARD_LAYOUT, "scale", t.layout, IS(VQ_STRIDED), "e8m0");
-            } else if (s->op == VQ_OP_FNUZ_NORMALIZE) {
+            if (s->op == VQ_OP_FNUZ_NORMALIZE) {             /* quant and dequant take them */
                 a.fnuz.scale.dtype = VQ_E8M0;
                 a.fnuz.scale_out = t;
                 refuses(s, a, VQ_GUARD_LAYOUT, "scale_out", t.layout, IS(VQ_STRIDED), "e8m0");
@@ -1110,36 +1103,6 @@ static void a_key_that_contradicts_the_tensors_is_refused(void)
     }
 }
 
-static void a_key_that_no_implementation_serves_is_refused(void)
-{
-    const int rules = IS(VQ_SCALE_GIVEN) | IS(VQ_SCALE_DIV) | IS(VQ_SCALE_INV);
-    const int codes = IS(VQ_CODE_DIV) | IS(VQ_CODE_INV);
-    int i;
-    start();
-#define PATTERN(edit, found, needed, field) \
-    KEY_AS(edit, PATTERN, found, needed, "key." field, needed)
-    PATTERN(k->scale_rule = VQ_SCALE_RECIP, VQ_SCALE_RECIP, rules, "scale_rule");
-    PATTERN(k->scale_rule = VQ_SCALE_EVEN, VQ_SCALE_EVEN, rules, "scale_rule");
-    PATTERN(k->code_rule = VQ_CODE_AMAX, VQ_CODE_AMAX, codes, "code_rule");
-    PATTERN(k->code_rule = VQ_CODE_INV0, VQ_CODE_INV0, codes, "code_rule");
-    PATTERN(k->arith = VQ_BF16, VQ_BF16, IS(VQ_F32), "arith");
-    PATTERN(k->bound_kind = VQ_BOUND_AMAX, VQ_BOUND_AMAX, 0, "bound_kind");
-    PATTERN(k->scale2_kind = VQ_SCALE2_DIV, VQ_SCALE2_DIV, 0, "scale2_kind");
-    PATTERN(k->overflow = VQ_NONFINITE, VQ_NONFINITE, 0, "overflow");
-    for (i = 0; i < 2; i++) {
-        const subject *s = key_subject[i];
-        any a = good(s);
-        key_of(s, &a)->elem = VQ_E2M3;
-        key_of(s, &a)->code_max = 7;
-        tensor(&a, &s->part[!i])->dtype = VQ_E2M3;
-        refuses(s, a, VQ_GUARD_PATTERN, "key.elem", VQ_E2M3, FP8S, "elem = 6 bits");
-        a = good(s);
-        key_of(s, &a)->scale_type = VQ_BF16;
-        tensor(&a, &s->part[i ? 1 : 2])->dtype = VQ_BF16;
-        refuses(s, a, VQ_GUARD_PATTERN, "key.scale_type", VQ_BF16, IS(VQ_F32), "scale = bf16");
-    }
-}
-
 VQ_TEST_MAIN(
     T(a_tensor_that_is_missing_or_of_another_rank_is_refused),
     T(a_tensor_of_another_type_is_refused),
@@ -1163,5 +1126,4 @@ VQ_TEST_MAIN(
     T(missing_args_and_contexts_are_refused),
     T(an_op_that_is_none_is_refused),
     T(a_key_that_contradicts_itself_is_refused),
-    T(a_key_that_contradicts_the_tensors_is_refused),
-    T(a_key_that_no_implementation_serves_is_refused))
+    T(a_key_that_contradicts_the_tensors_is_refused))

@@ -437,7 +437,7 @@ static void a_sum_has_one_order_whatever_the_block(void)
 
 /* >>modes          ops under a control word that the caller has changed */
 
-enum { ROWS = 4, COLS = 384, LOG = 1 << 20 };
+enum { ROWS = 4, COLS = 384, LOG = 1 << 22 };
 
 typedef struct { uint8_t byte[LOG]; size_t n; int quants; } output;
 

@@ -30,11 +30,20 @@ void args_for(const options *o, vq_where where, any_args *a)
         a->quant.x = x;
         a->quant.q = vq_tensor_2d(NULL, o->key.elem, r, c, where);
         a->quant.scale = vq_scale_for(&o->key, a->quant.q, o->order, NULL);
+        if (o->key.flags & VQ_KEY_ASYMMETRIC)
+            a->quant.zero = vq_tensor_2d(NULL, o->key.elem, a->quant.scale.shape[0],
+                                         a->quant.scale.shape[1], where);
+        if (o->key.bound_kind) a->quant.bound = vq_tensor_2d(NULL, VQ_F32, 1, 1, where);
+        if (o->key.scale2_kind) a->quant.scale2 = vq_tensor_2d(NULL, VQ_F32, 1, 1, where);
         break;
     case VQ_OP_DEQUANT:
         a->dequant.key = o->key;
         a->dequant.q = vq_tensor_2d(NULL, o->key.elem, r, c, where);
         a->dequant.scale = vq_scale_for(&o->key, a->dequant.q, o->order, NULL);
+        if (o->key.flags & VQ_KEY_ASYMMETRIC)
+            a->dequant.zero = vq_tensor_2d(NULL, o->key.elem, a->dequant.scale.shape[0],
+                                           a->dequant.scale.shape[1], where);
+        if (o->key.scale2_kind) a->dequant.scale2 = vq_tensor_2d(NULL, VQ_F32, 1, 1, where);
         a->dequant.y = vq_tensor_2d(NULL, o->out_type ? o->out_type : VQ_BF16, r, c, where);
         break;
     case VQ_OP_SCALE_CONVERT:

@@ -8,7 +8,7 @@ lacking() {                              # a skip, but in CI, where all must be 
     echo "  $f.py  $1 (skipped)"
     if [ -n "${CI:-}" ]; then failed=$((failed + 1)); else skipped=$((skipped + 1)); fi
 }
-for f in formats weights; do
+for f in formats weights rules; do
     if [ "$f" = weights ] && [ ! -x build/vq ]; then
         lacking "needs build/vq: install jansson (Debian: libjansson-dev), then make"; continue
     fi
