@@ -73,7 +73,7 @@ build/libvq_mock.so: tests/mock_kernels.c vq.h | build
 build/mock_archive: tests/mock_kernels.c tests/mock_archive.c vq.h | build
 	$(CC) $(WARN) -DMOCK_ARCHIVE -c tests/mock_kernels.c -o build/mock_kernels.o
 	rm -f build/libmock.a && ar rcs build/libmock.a build/mock_kernels.o
-	$(CC) $(WARN) -DVQ_WITH_HIP tests/mock_archive.c -o $@ -Lbuild -lmock -ldl
+	$(CC) $(WARN) -DVQ_WITH_HIP -DVQ_WITH_CUDA tests/mock_archive.c -o $@ -Lbuild -lmock -ldl
 
 # A kernel library exports its one symbol, and nothing that the compiler adds.
 build/%.map: | build

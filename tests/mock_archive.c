@@ -2,6 +2,9 @@
 
    A weak reference does not pull a member out of an archive: VQ_WITH_HIP or VQ_WITH_CUDA, which
    the Makefile sets, makes it a strong one. */
+#if !defined(VQ_WITH_HIP) && !defined(VQ_WITH_CUDA)
+#define VQ_WITH_HIP
+#endif
 #define VQ_IMPLEMENTATION
 #include "../vq.h"
 #include "vq_test.h"
