@@ -2372,17 +2372,17 @@ static void vq__value_text(char *out, size_t size, const vq_report *r, int64_t v
 static void vq__spell(vq_report *r)
 {
     char found[96], needed[320], *c;
-    const char *extra = r->kind == 's' ? "" : r->name;       /* the runtime's own words */
     int n = vq__format(r->text, sizeof r->text, "%s%s%s%s%s%s%s", r->op ? r->op : "",
                      r->op ? ": " : "", r->impl ? r->impl : "", r->impl ? ": " : "",
                      r->arg ? r->arg : "", r->arg ? " " : "", vq__guards[r->guard].text);
     if (r->kind && n >= 0 && n < (int)sizeof r->text) {
+        const size_t room = sizeof r->text - (size_t)n;
         vq__value_text(found, sizeof found, r, r->found, 0);
         vq__value_text(needed, sizeof needed, r, r->needed, 1);
-        vq__format(r->text + n, sizeof r->text - (size_t)n, r->kind == 's' ? ": found %s%s%s%s"
-                 : ": found %s, needed %s%s%s", found, r->kind == 's' ? "" : needed,
-                 *extra ? ": " : "", extra);
-    }
+        if (r->kind == 's') vq__format(r->text + n, room, ": found %s", found);
+        else if (!r->name[0]) vq__format(r->text + n, room, ": found %s, needed %s", found, needed);
+        else vq__format(r->text + n, room, ": found %s, needed %s: %s", found, needed, r->name);
+    }                                                        /* name: the runtime's own words */
     for (c = r->text; *c; c++) if ((unsigned char)*c < 32 || *c == 127) *c = '?';
 }
 
@@ -4227,25 +4227,20 @@ static uint32_t vq__flags_of(const vq_ctx *ctx, const struct vq__row *row, const
 /* Does the policy allow the row of r? */
 static vq_status vq__obeys(vq_report *r, uint32_t forbid, int reference)
 {
-    uint32_t broken = 0;
-    const char *name = "";
-    if (reference) { broken = VQ_FORBID_REFERENCE; name = "no reference"; }
-    if (!(broken & forbid) && (r->flags & VQ_ROW_EMULATED)) {
-        broken = VQ_FORBID_EMULATED;
-        name = "no emulation";
+    const struct { uint32_t bit; int broken; const char *name; } rule[] = {
+        { VQ_FORBID_REFERENCE, reference,                             "no reference" },
+        { VQ_FORBID_EMULATED,  (r->flags & VQ_ROW_EMULATED) != 0,     "no emulation" },
+        { VQ_FORBID_INEXACT,   !(r->flags & VQ_ROW_BIT_EXACT),        "bit-exact only" },
+        { VQ_FORBID_UNPROVEN,  (r->flags & VQ_ROW_UNPROVEN) != 0,     "proven only" }
+    };
+    int i;
+    for (i = 0; i < VQ__COUNT(rule); i++) {
+        if (!(forbid & rule[i].bit) || !rule[i].broken) continue;
+        vq__refuse_name(r, VQ_GUARD_POLICY, "it", rule[i].name);
+        r->found = rule[i].bit;
+        return r->status;
     }
-    if (!(broken & forbid) && !(r->flags & VQ_ROW_BIT_EXACT)) {
-        broken = VQ_FORBID_INEXACT;
-        name = "bit-exact only";
-    }
-    if (!(broken & forbid) && (r->flags & VQ_ROW_UNPROVEN)) {
-        broken = VQ_FORBID_UNPROVEN;
-        name = "proven only";
-    }
-    if (!(broken & forbid)) return VQ_OK;
-    vq__refuse_name(r, VQ_GUARD_POLICY, "it", name);
-    r->found = broken;
-    return r->status;
+    return VQ_OK;
 }
 
 /* Would this row serve the call? Every guard asks whether a thing is there. */
