@@ -2115,7 +2115,7 @@ VQ_HD vq__step vq__step_of(const vq_key *k, float scale, float a, float g2)
     case VQ_CODE_RATIO: t.by = scale == 0.0f ? 0.0f : vq__div(g2, scale); break;
     case VQ_CODE_AMAX:
     case VQ_CODE_AMAX_AWAY: t.by = a == 0.0f ? 0.0f : vq__div(k->code_max, a); break;
-    default:            t.by = s; t.divide = 1; break;
+    default:            t.by = s; t.divide = 1; return t;    /* the scale as it is */
     }
     t.by = vq__in(k, t.by);
     return t;
@@ -4073,6 +4073,7 @@ static vq_status vq__ref_dequant(const void *args)
     int64_t rows = a->q.shape[0], cols = a->q.shape[1], i, j, group[2], count[2];
 
     vq_key_group(k, rows, cols, group, count);
+    if (vq__empty(&a->q)) return VQ_OK;
     for (i = 0; i < rows; i++)
         for (j = 0; j < cols; j++) {
             int64_t g = i / group[0], h = j / group[1];

