@@ -41,7 +41,7 @@ for c in gcc clang; do
         -DVQ_NO_QUANT -DVQ_NO_SCALES -c vq.h -o "$dir/o"
 done
 for c in g++ clang++; do
-    have "$c" || { skip "$c" "no $c"; continue; }
+    have "$c" || { skip "$c" "no $c: apt-get install g++ clang"; continue; }
     for s in c++11 gnu++17; do
         try "$c -std=$s: the header" $c -std=$s $W -x c++ -DVQ_IMPLEMENTATION -c vq.h -o "$dir/o"
         try "$c -std=$s: the examples" sh -c "for f in examples/*.c; do $c -std=$s $W -x c++ -fsyntax-only \$f || exit 1; done"
@@ -101,7 +101,7 @@ if have pkg-config; then try "make install, and a program built by pkg-config" i
 else skip "make install" "no pkg-config"; fi
 
 # --- builds that tempt the compiler: same bits, or no build -----------------------------
-numbers="test_formats test_numerics test_quant test_keys test_fnuz"
+numbers="test_formats test_numerics test_quant test_keys test_fnuz test_rules"
 tempt() {
     for t in $numbers; do
         # shellcheck disable=SC2086
