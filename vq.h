@@ -40,19 +40,25 @@ TABLE OF CONTENTS      jump with a search for the marker
      >>backends       >>keys             >>impl-platform
      >>op-index       >>platform         >>impl-probe
                       >>context          >>impl-check
-                      >>ops              >>impl-ref-convert
-                      >>registry         >>impl-ref-quant
-                      >>kernel-abi       >>impl-registry
-                      >>numerics         >>impl-explain
-                      >>elements         >>impl-context
+                      >>ops              >>impl-loops
+                      >>registry         >>impl-ref-convert
+                      >>kernel-abi       >>impl-ref-quant
+                      >>numerics         >>impl-ref-observe
+                      >>elements         >>impl-ref-compare
+                                         >>impl-registry
+                                         >>impl-explain
+                                         >>impl-context
 
 >>options           set before the include, in the file named
 
    VQ_API             everywhere        linkage of the public functions; extern
    VQ_STATIC          implementation    the public functions are static, for that file alone
    VQ_NO_CONVERT      everywhere        leaves the family out: vq_cast, vq_fnuz_normalize
-   VQ_NO_QUANT        everywhere        vq_quant, vq_dequant
+   VQ_NO_QUANT        everywhere        vq_quant, vq_dequant, vq_requant
+   VQ_NO_OBSERVE      everywhere        vq_amax, vq_minmax, vq_histogram, vq_percentile,
+                                        vq_calibrate
    VQ_NO_SCALES       everywhere        vq_scale_convert
+   VQ_NO_COMPARE      everywhere        vq_compare
    VQ_WITH_DLPACK     everywhere        conversion to and from DLTensor; include dlpack.h first
    VQ_WITH_HIP        implementation    vq_kernels_hip is linked: a strong reference, which
    VQ_WITH_CUDA       implementation    a static archive needs
@@ -109,6 +115,7 @@ TABLE OF CONTENTS      jump with a search for the marker
       e == 0        (-1)^s * (m/2)                 smallest 0.5 (0x1)
 
    int8 uint8 int4 uint4                           two's complement; int4 is -8..7
+   int32 int64                                     counts, never converted
 
    Packed in memory: 4-bit codes two a byte, the first in the low nibble; 6-bit codes four in
    three bytes, code i in bits 6i..6i+5 of a little-endian word. A row starts on a byte. Codes
@@ -178,7 +185,14 @@ VQ_GENERATED op-index
    vq_fnuz_normalize   convert   fp8 codes and their scale in the other bias: fn <-> fnuz
    vq_quant            quant     codes and scales of a tensor under a key
    vq_dequant          quant     values of codes and scales
+   vq_requant          quant     codes and scales of one key as those of another, and what that cost
+   vq_amax             observe   the largest magnitude of each group
+   vq_minmax           observe   the smallest and the largest value of each group
+   vq_histogram        observe   how often each magnitude occurs
+   vq_percentile       observe   the magnitude that a share of each group does not exceed
+   vq_calibrate        observe   statistics to the scales that a static key takes
    vq_scale_convert    scales    scales from any layout to any other
+   vq_compare          compare   are two tensors as close as they should be
 VQ_GENERATED op-index
 */
 
@@ -255,7 +269,8 @@ typedef enum vq_status {
     VQ_STATUS_COUNT
 } vq_status;
 
-/* One encoding, one value; the texts are ml_dtypes' but for the IEEE types.   X(ID, text, bits) */
+/* One encoding, one value; the texts are ml_dtypes' but for the IEEE types. The last two count
+   things: no op converts them.   X(ID, text, bits) */
 #define VQ_DTYPES(X) \
     X(NONE,      "none",            0) \
     X(F32,       "f32",             32) \
@@ -273,7 +288,9 @@ typedef enum vq_status {
     X(INT8,      "int8",            8) \
     X(UINT8,     "uint8",           8) \
     X(INT4,      "int4",            4) \
-    X(UINT4,     "uint4",           4)
+    X(UINT4,     "uint4",           4) \
+    X(INT32,     "int32",           32) \
+    X(INT64,     "int64",           64)
 
 typedef enum vq_dtype {
 #define X(ID, text, bits) VQ_##ID,
@@ -1102,6 +1119,11 @@ VQ_API uint64_t    vq_key_hash(const vq_key *k);       /* the same on every mach
 /* The same key in another encoding. A floor that was 1/(512*code_max), as vLLM's is, stays so. */
 VQ_API vq_key      vq_key_as(vq_key k, vq_dtype elem, float code_max);
 
+/* The static key whose codes, given the scales that k makes, are those of k: vq_calibrate(). A
+   code rule that takes the amax and not the scale (x.inv.amax) becomes x.div.s, whose codes may
+   differ. A static key stays. */
+VQ_API vq_key      vq_key_static(vq_key k);
+
 /* vq_fp8_max -- the largest value that quantization scales to
 
      vllm   in   0: the format's largest: 448, 240, 57344, 57344
@@ -1289,6 +1311,8 @@ typedef struct vq_desc {
     vq_backend  backend;
     const char *library;              /* kernel library; NULL: libvq_<vendor>.so */
     const char *assume;               /* "gfx950": plan and explain for it, run nothing */
+    uint32_t    without;              /* VQ_CAP(...) that it does as if it lacked; the CPU's
+                                         loops for AVX-512 and AVX2 give the same bytes */
     vq_policy   policy;               /* of every call */
     void      (*log)(void *user, const char *line);
     void       *log_user;
@@ -1341,14 +1365,26 @@ VQ_API void      vq_mem_reset_peak(vq_ctx *ctx);       /* to live */
 #ifdef VQ_NO_QUANT
 #define VQ__OPS_QUANT(X)
 #else
-#define VQ__OPS_QUANT(X) X(QUANT, quant) X(DEQUANT, dequant)
+#define VQ__OPS_QUANT(X) X(QUANT, quant) X(DEQUANT, dequant) X(REQUANT, requant)
+#endif
+#ifdef VQ_NO_OBSERVE
+#define VQ__OPS_OBSERVE(X)
+#else
+#define VQ__OPS_OBSERVE(X) X(AMAX, amax) X(MINMAX, minmax) X(HISTOGRAM, histogram) \
+                           X(PERCENTILE, percentile) X(CALIBRATE, calibrate)
 #endif
 #ifdef VQ_NO_SCALES
 #define VQ__OPS_SCALES(X)
 #else
 #define VQ__OPS_SCALES(X) X(SCALE_CONVERT, scale_convert)
 #endif
-#define VQ_OPS(X) VQ__OPS_CONVERT(X) VQ__OPS_QUANT(X) VQ__OPS_SCALES(X)
+#ifdef VQ_NO_COMPARE
+#define VQ__OPS_COMPARE(X)
+#else
+#define VQ__OPS_COMPARE(X) X(COMPARE, compare)
+#endif
+#define VQ_OPS(X) VQ__OPS_CONVERT(X) VQ__OPS_QUANT(X) VQ__OPS_OBSERVE(X) VQ__OPS_SCALES(X) \
+                  VQ__OPS_COMPARE(X)
 
 typedef enum vq_op {
     VQ_OP_NONE,
@@ -1360,6 +1396,35 @@ typedef enum vq_op {
 
 VQ_API const char *vq_op_str(vq_op op);
 VQ_API vq_op       vq_op_of(const char *text);         /* VQ_OP_NONE: no such name */
+
+/* What an op's args struct has, so that a program can fill it by name: the tool, a graph.
+   X(ID, what it is) */
+#define VQ_FIELDS(X) \
+    X(IN,     "vq_tensor, read") \
+    X(OUT,    "vq_tensor, written") \
+    X(MADE,   "vq_tensor, written; read where the key is static") \
+    X(INOUT,  "vq_tensor, written; read where `running` is set") \
+    X(KEY,    "vq_key") \
+    X(CHOICE, "an enum, by its number") \
+    X(INT,    "int") \
+    X(FLOAT,  "float") \
+    X(RESULT, "a pointer to a struct that is written")
+
+typedef enum vq_field_kind {
+#define X(ID, text) VQ_FIELD_##ID,
+    VQ_FIELDS(X)
+#undef X
+    VQ_FIELD_COUNT
+} vq_field_kind;
+
+typedef struct vq_field {
+    const char   *name, *twin;        /* twin: the input whose memory it may be; or NULL */
+    vq_field_kind kind;
+    uint32_t      offset;             /* in the args struct */
+} vq_field;
+
+/* The fields of op's args in their order, `call` left out; NULL for no such op. */
+VQ_API const vq_field *vq_op_fields(vq_op op, int *count);
 
 #ifndef VQ_NO_CONVERT
 /* vq_cast -- from any format to any other
@@ -1488,6 +1553,183 @@ typedef struct vq_dequant_args {
 } vq_dequant_args;
 
 VQ_API vq_status vq_dequant(const vq_ctx *ctx, const vq_dequant_args *a);
+
+/* What vq_requant() changed. v: what the old codes mean, w: what the new ones do, both in f32. */
+typedef struct vq_requant_result {
+    int64_t count;                    /* elements */
+    int64_t changed;                  /* codes that differ; -1 where the types of codes do */
+    int64_t moved;                    /* elements where w is not v */
+    int64_t skipped;                  /* v or w infinite or NaN: not in what follows */
+    float   max_error;                /* |w - v| */
+    int32_t reserved;
+    int64_t at[2];                    /* row and column of the first such */
+    double  signal, noise;            /* sums of v^2, of (w - v)^2 */
+    double  sqnr_db;                  /* vq_sqnr_db(signal, noise) */
+} vq_requant_result;
+
+/* vq_requant -- codes and scales of one key as those of another, and what that cost
+
+     v[i][j]                           = vq_dequant() of q, scale, zero, scale2 under `from`, in f32
+     q_out, scale_out, zero_out        = vq_quant() of v under `key`, with bound and scale2_out
+
+     from        in   the key of the input
+     key         in   the key of the output
+     q           in      [T, H]    from.elem
+     scale       in      [G0, G1]  from.scale_type, in any layout that holds it
+     zero        in      [G0, G1]  from.elem, asymmetric keys only
+     scale2      in      [1, 1]    f32, keys with a second scale only
+     q_out       out     [T, H]    key.elem
+     scale_out   out     [G0, G1]  as scale of vq_quant(): an input when the key is static
+     zero_out    out     [G0, G1]  as zero of vq_quant()
+     bound       in      [1, 1]    as vq_quant()
+     scale2_out  in      [1, 1]    f32, the second scale of `key`
+     result      out  the host's, or NULL
+
+   Numerics   as vq_dequant and vq_quant, no value in between is kept. The sums of the result are
+              f64, in row-major order.
+   Errors     as vq_quant.
+   Source     vLLM requantize_with_max_scale, per_tensor_dequantize, convert_to_channelwise
+   Differs    upstream goes through fp16 or the model's type, and reports nothing. */
+typedef struct vq_requant_args {
+    vq_call            call;
+    vq_key             from, key;
+    vq_tensor          q, scale, zero, scale2, q_out, scale_out, zero_out, bound, scale2_out;
+    vq_requant_result *result;
+} vq_requant_args;
+
+VQ_API vq_status vq_requant(const vq_ctx *ctx, const vq_requant_args *a);
+
+/* 10 log10(signal / noise), correct to 1e-12 or so; infinity without noise, NaN where either is
+   or both are 0. No libm. */
+VQ_API double    vq_sqnr_db(double signal, double noise);
+#endif
+
+#ifndef VQ_NO_OBSERVE
+/* vq_amax -- the largest magnitude of each group
+
+     amax[g][h] = max |x| over group (g, h) of the key; running: and of what amax holds
+
+     key      in      its groups and its element type count, nothing else
+     x        in      [T, H]    f32 | f16 | bf16; columns side by side
+     amax     out     [G0, G1]  f32, strided
+     running  in      not 0: amax is read first, as that of the batches before (start from 0)
+
+   Numerics   exact. NaN is skipped where the element type has one; where it has none (int, fp6,
+              fp4) it makes the group's amax NaN, which stays. An infinity counts as the largest
+              finite of x's type. vq_calibrate() and static quantization with its scales are
+              dynamic quantization, byte for byte.
+   Errors     as vq_quant.
+   Source     vLLM dynamic_scaled_fp8_quant; compressed-tensors MinMaxObserver
+   Differs    NaN and infinity as said; upstream's amax of a NaN depends on the order. */
+typedef struct vq_amax_args {
+    vq_call   call;
+    vq_key    key;
+    vq_tensor x, amax;
+    int       running;
+} vq_amax_args;
+
+VQ_API vq_status vq_amax(const vq_ctx *ctx, const vq_amax_args *a);
+
+/* vq_minmax -- the smallest and the largest value of each group
+
+     lo[g][h] = min x, hi[g][h] = max x over group (g, h); running: and of what they hold
+
+     key      in      as vq_amax
+     x        in      [T, H]    f32 | f16 | bf16; columns side by side
+     lo, hi   out     [G0, G1]  f32, strided
+     running  in      not 0: lo and hi are read first (start from +infinity and -infinity)
+
+   Numerics   exact; -0 counts as 0. NaN and infinity as vq_amax; a group without a number has
+              lo = infinity, hi = -infinity.
+   Errors     as vq_quant.
+   Source     PyTorch MinMaxObserver; vLLM dynamic_scaled_int8_azp_quant
+   Differs    PyTorch's moving averages are left to the caller. */
+typedef struct vq_minmax_args {
+    vq_call   call;
+    vq_key    key;
+    vq_tensor x, lo, hi;
+    int       running;
+} vq_minmax_args;
+
+VQ_API vq_status vq_minmax(const vq_ctx *ctx, const vq_minmax_args *a);
+
+/* vq_histogram -- how often each magnitude occurs
+
+     counts[b] = how many |x| have b = min(B - 1, floor(RN(|x| * RN(B / limit))))
+
+     x        in      [T, H]  f32 | f16 | bf16; columns side by side
+     counts   out     [1, B]  int64, columns side by side
+     limit    in      > 0: the last bin's upper edge; what lies beyond is in the last bin
+     running  in      not 0: added to what counts holds
+
+   Numerics   NaN is not counted, infinity is in the last bin, 0 in the first. The order of
+              batches does not matter.
+   Errors     as vq_quant; VALUE: limit is not a positive number.
+   Source     PyTorch HistogramObserver; NVIDIA TensorRT calibrators
+   Differs    the range is fixed by the caller, never stretched: bins of two runs can be added. */
+typedef struct vq_histogram_args {
+    vq_call   call;
+    vq_tensor x, counts;
+    float     limit;
+    int       running;
+} vq_histogram_args;
+
+VQ_API vq_status vq_histogram(const vq_ctx *ctx, const vq_histogram_args *a);
+
+/* The magnitude that `percent` of what was counted do not exceed, as the upper edge of a bin,
+   RN(RN(b + 1) * RN(limit / bins)); 0 where nothing was. An amax for vq_calibrate(). */
+VQ_API float     vq_histogram_percentile(const int64_t *counts, int64_t bins, float limit,
+                                         float percent);
+
+/* vq_percentile -- the magnitude that a share of each group does not exceed
+
+     amax[g][h] = the k-th smallest |x| of group (g, h), k = ceil(percent * n / 100), at least 1;
+                  n counts the numbers of the group; 0 where there is none
+
+     key      in      as vq_amax
+     x        in      [T, H]    f32 | f16 | bf16; columns side by side
+     amax     out     [G0, G1]  f32, strided
+     percent  in      above 0, at most 100, which is vq_amax()
+
+   Numerics   exact, an element of the group and not a value between two. percent * n / 100 is
+              made in f64. NaN and infinity as vq_amax.
+   Errors     as vq_quant; VALUE: percent is out of its range.
+   Source     numpy.percentile(method="inverted_cdf")
+   Differs    torch.quantile interpolates. */
+typedef struct vq_percentile_args {
+    vq_call   call;
+    vq_key    key;
+    vq_tensor x, amax;
+    float     percent;
+} vq_percentile_args;
+
+VQ_API vq_status vq_percentile(const vq_ctx *ctx, const vq_percentile_args *a);
+
+/* vq_calibrate -- statistics to the scales that a static key takes
+
+     scale[g][h], zero[g][h] = those that vq_quant() under `key` makes of a group with this amax,
+                               or with this min and max
+
+     key         in      dynamic
+     amax        in      [G0, G1]  f32, strided; >= 0; symmetric keys only
+     lo, hi      in      [G0, G1]  f32, strided; asymmetric keys only
+     bound       in      [1, 1]    f32, keys with a bound only
+     scale2      in      [1, 1]    f32, keys with a second scale only
+     scale       out     [G0, G1]  key.scale_type, strided, or e8m0 and ue4m3 in any layout
+     zero        out     [G0, G1]  key.elem; asymmetric keys only
+
+   Numerics   as vq_quant. vq_quant() under vq_key_static(key) with these makes the codes of
+              vq_quant() under key, of data that has these statistics. A NaN makes the scale NaN.
+   Errors     as vq_quant; KEY: the key is static.
+   Source     vLLM scaled_fp8_quant, scaled_int8_quant; compressed-tensors calculate_qparams
+   Differs    upstream's floors differ between observers and kernels; here the key has them. */
+typedef struct vq_calibrate_args {
+    vq_call   call;
+    vq_key    key;
+    vq_tensor amax, lo, hi, bound, scale2, scale, zero;
+} vq_calibrate_args;
+
+VQ_API vq_status vq_calibrate(const vq_ctx *ctx, const vq_calibrate_args *a);
 #endif
 
 #ifndef VQ_NO_SCALES
@@ -1509,6 +1751,65 @@ typedef struct vq_scale_convert_args {
 } vq_scale_convert_args;
 
 VQ_API vq_status vq_scale_convert(const vq_ctx *ctx, const vq_scale_convert_args *a);
+#endif
+
+#ifndef VQ_NO_COMPARE
+/* One element that is off. */
+typedef struct vq_offender {
+    int64_t at[4];                    /* its index, of x.rank numbers */
+    float   x, y;
+    double  off;                      /* |x - y|; infinity where a NaN or an infinity differs */
+} vq_offender;
+
+/* What vq_compare() found. A pair is two finite numbers; the two of a member are x's, y's. */
+typedef struct vq_comparison {
+    int64_t     count;                /* elements */
+    int64_t     nans[2], infs[2];
+    int64_t     nan_apart;            /* NaN on one side only */
+    int64_t     inf_apart;            /* an infinity that the other side does not have */
+    int64_t     bits_apart;           /* codes that differ; values, where the types do */
+    int64_t     pairs;
+    int64_t     mismatches;           /* pairs beyond the tolerance, nan_apart, inf_apart */
+    double      mismatch_percent;     /* of count */
+    double      max_abs, mean_abs;    /* |x - y| over the pairs, in f64 */
+    double      max_rel, mean_rel;    /* |x - y| / |y| over the pairs where y is not 0 */
+    int64_t     max_ulp;              /* steps of y's type from y to x, which is rounded to it:
+                                         of types of 8 bits and less, the distance of codes */
+    int64_t     ulps[4];              /* pairs 0, 1, 2, and more steps apart */
+    float       least[2], most[2];    /* the ranges, of numbers that are finite; 0 without any */
+    int         passed;               /* mismatch_percent <= budget */
+    int         rank;
+    int         first_count, worst_count;
+    vq_offender first[4], worst[4];   /* mismatches: the first ones, the largest ones */
+} vq_comparison;
+
+/* vq_compare -- are two tensors as close as they should be
+
+     mismatch: |x - y| > atol + rtol * |y|, or a NaN or an infinity that only one side has
+
+     x        in   rank 1 to 4, any format: what was made
+     y        in   the shape of x, any format: what is right
+     atol     in   >= 0
+     rtol     in   >= 0; both 0: equal, but 0 is -0 and a NaN any NaN
+     budget   in   percent of the elements that may be mismatches, 0 to 100
+     result   out  the host's
+
+   Numerics   NaN and infinity are looked for first and enter no statistic. Differences and sums
+              are f64, in row-major order. Too many mismatches are no error: result->passed is 0.
+   Errors     as vq_cast; VALUE: atol, rtol or budget is out of its range.
+   Source     torch.testing.assert_close; numpy.testing.assert_allclose; vLLM's kernel tests
+   Differs    those stop at the first kind of difference, and let a NaN hide in a mean. */
+typedef struct vq_compare_args {
+    vq_call        call;
+    vq_tensor      x, y;
+    float          atol, rtol, budget;
+    vq_comparison *result;
+} vq_compare_args;
+
+VQ_API vq_status vq_compare(const vq_ctx *ctx, const vq_compare_args *a);
+
+/* A few lines for people, as snprintf. */
+VQ_API int       vq_comparison_text(const vq_comparison *c, char *out, size_t size);
 #endif
 
 /* ===========================================================================
@@ -2077,10 +2378,12 @@ VQ_HD float vq__key_lowest(const vq_key *k)
     return -k->code_max;
 }
 
+VQ_HD int vq__lacks_nan(vq_dtype t) { return t >= VQ_E2M3; }          /* fp6, fp4, integers */
+VQ_HD int vq__is_finite(float x) { return (~vq__f32_bits(x) & 0x7f800000u) != 0; }
+
 /* The code of a dynamic group's scale. a: vq__amax_of(); g2: the second scale, or 1. */
 VQ_HD uint32_t vq__scale_of(const vq_key *k, const vq__group *g, float a, float bound, float g2)
 {
-    const int lacks_nan = k->elem >= VQ_E2M3;                /* fp6, fp4, integers */
     float s;
     switch (k->scale_rule) {
     case VQ_SCALE_DIV:   s = vq__div(a, k->code_max); break;
@@ -2094,7 +2397,7 @@ VQ_HD uint32_t vq__scale_of(const vq_key *k, const vq__group *g, float a, float 
     if (k->scale2_kind == VQ_SCALE2_MUL) s = vq__in(k, vq__div(s, g2));
     if (k->bound_kind == VQ_BOUND_SCALE && s > bound) s = bound;
     if (k->floor_kind == VQ_FLOOR_SCALE && s < k->floor_value) s = k->floor_value;
-    if (g->nan && lacks_nan) s = vq__f32_make(0x7fc00000u);
+    if (g->nan && vq__lacks_nan(k->elem)) s = vq__f32_make(0x7fc00000u);
     return vq_encode(k->scale_type, s, VQ_SATURATE);
 }
 
@@ -2200,6 +2503,9 @@ extern "C" {
 #define VQ_FREE(p)   free(p)
 #endif
 
+/* What the families share; those left out leave some of it unused. */
+#define VQ__SHARED static VQ__UNUSED
+
 #define VQ__COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
 #define VQ__IS(t)    (1u << (t))
 
@@ -2237,6 +2543,12 @@ static void vq__fp_leave(uint64_t was)
     (void)was;
 #endif
 }
+
+static int64_t vq__min64(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* A value that the compiler cannot see through, and a product that no add can take in. */
+VQ__SHARED double vq__opaque(double v) { volatile double u = v; return u; }
+VQ__SHARED double vq__product(double a, double b) { return vq__opaque(a * b); }
 
 /* r = a*b or a+b of numbers >= 0; 0 where that is more than an int64 holds. */
 static int vq__mul64(int64_t a, int64_t b, int64_t *r)
@@ -2368,6 +2680,40 @@ static void vq__value_text(char *out, size_t size, const vq_report *r, int64_t v
     if (!seen) vq__format(out, size, "none");
 }
 
+/* snprintf, piece by piece: `need` counts what did not fit, too. */
+typedef struct vq__text { char *out; size_t size, need; } vq__text;
+
+static void vq__put_text(vq__text *t, const char *s, size_t n)
+{
+    size_t room = t->need < t->size ? t->size - t->need : 0;
+    if (room > 1) {
+        size_t m = n < room ? n : room - 1;
+        memcpy(t->out + t->need, s, m);
+        t->out[t->need + m] = 0;
+    }
+    t->need += n;
+}
+
+static void vq__say(vq__text *t, const char *s) { vq__put_text(t, s, strlen(s)); }
+
+static void vq__say_number(vq__text *t, const char *before, int64_t v)
+{
+    char number[24];
+    vq__format(number, sizeof number, "%lld", (long long)v);
+    vq__say(t, before);
+    vq__say(t, number);
+}
+
+static vq__text vq__text_at(char *out, size_t size)
+{
+    vq__text t;
+    t.out = out;
+    t.size = size;
+    t.need = 0;
+    if (size) out[0] = 0;
+    return t;
+}
+
 /* "quant: reference: x lives where this implementation cannot reach it: found device, ..." */
 static void vq__spell(vq_report *r)
 {
@@ -2467,6 +2813,7 @@ float vq_dtype_max(vq_dtype t)
 #define VQ__INTS  (VQ__IS(VQ_INT8) | VQ__IS(VQ_UINT8) | VQ__IS(VQ_INT4) | VQ__IS(VQ_UINT4))
 #define VQ__ELEMS (VQ__FP8 | VQ__INTS | VQ__IS(VQ_E2M3) | VQ__IS(VQ_E3M2) | VQ__IS(VQ_E2M1))
 #define VQ__TYPES ((1u << VQ_DTYPE_COUNT) - 2u)
+#define VQ__CODES (VQ__TYPES & ~(VQ__IS(VQ_INT32) | VQ__IS(VQ_INT64)))        /* what has codes */
 
 /* 0 < v <= most, as integers: a control word that flushes subnormals has no say. */
 static int vq__within(float v, float most)
@@ -3626,10 +3973,7 @@ vq_status vq_probe(uint32_t backends, vq_device *out, int cap, int *count, vq__l
    >>impl-check     an op's arguments, seen alike; each guard once
    =========================================================================== */
 
-enum { VQ__IN, VQ__OUT };
-
-/* What the families share; those left out leave some of it unused. */
-#define VQ__SHARED static VQ__UNUSED
+enum { VQ__IN, VQ__OUT, VQ__BOTH };
 
 /* twin: the argument whose memory an output may be, when the views are the same; -1 none. */
 typedef struct vq__arg { const char *name; const vq_tensor *t; int out, twin; } vq__arg;
@@ -3637,19 +3981,79 @@ typedef struct vq__arg { const char *name; const vq_tensor *t; int out, twin; } 
 /* What plan, run and explain need to know of any op's args. */
 typedef struct vq__view {
     const vq_call *call;
-    const vq_key  *key;               /* NULL: the op has none */
-    vq__arg        arg[6];
+    const vq_key  *key;               /* NULL: the op has none; of two the one of the output */
+    vq__arg        arg[10];
     int            count;
 } vq__view;
 
-VQ__SHARED void vq__see(vq__view *v, const char *name, const vq_tensor *t, int out, int twin)
+/* The tensors of an op's args that are there, by the table of its fields. */
+static void vq__see(vq__view *v, const vq_field *f, int count, const void *args)
 {
-    vq__arg *a = &v->arg[v->count++];
-    a->name = name;
-    a->t = t;
-    a->out = out;
-    a->twin = twin;
+    const char *base = (const char *)args;
+    int i, j, running = 0;
+    for (i = 0; i < count; i++) {
+        if (f[i].kind == VQ_FIELD_KEY) v->key = (const vq_key *)(base + f[i].offset);
+        if (f[i].kind == VQ_FIELD_INT && !strcmp(f[i].name, "running"))
+            memcpy(&running, base + f[i].offset, sizeof running);
+    }
+    for (i = 0; i < count; i++) {
+        const vq_tensor *t = (const vq_tensor *)(base + f[i].offset);
+        vq__arg *a = &v->arg[v->count];
+        if (f[i].kind > VQ_FIELD_INOUT || !t->rank) continue;
+        a->name = f[i].name;
+        a->t = t;
+        a->out = f[i].kind == VQ_FIELD_IN ? VQ__IN
+            : f[i].kind == VQ_FIELD_MADE && (v->key->flags & VQ_KEY_STATIC) ? VQ__IN
+            : f[i].kind == VQ_FIELD_INOUT && running ? VQ__BOTH : VQ__OUT;
+        a->twin = -1;
+        for (j = 0; f[i].twin && j < v->count; j++)
+            if (!strcmp(v->arg[j].name, f[i].twin)) a->twin = j;
+        v->count++;
+    }
 }
+
+/* What a quantizing op writes, and what a dequantizing one reads. */
+typedef struct vq__sink {
+    const vq_key      *key;
+    const vq_tensor   *q, *scale, *zero, *bound, *scale2;
+    const char *const *names;         /* of q, scale, zero, scale2 */
+} vq__sink;
+
+typedef struct vq__coded {
+    const vq_key    *key;
+    const vq_tensor *q, *scale, *zero, *scale2;
+} vq__coded;
+
+VQ__SHARED vq__sink vq__sink_of(const vq_key *k, const vq_tensor *q, const vq_tensor *scale,
+                                const vq_tensor *zero, const vq_tensor *bound,
+                                const vq_tensor *scale2)
+{
+    static const char *const names[] = { "q", "scale", "zero", "scale2" };
+    vq__sink s;
+    s.key = k;
+    s.q = q;
+    s.scale = scale;
+    s.zero = zero;
+    s.bound = bound;
+    s.scale2 = scale2;
+    s.names = names;
+    return s;
+}
+
+VQ__SHARED vq__coded vq__coded_of(const vq_key *k, const vq_tensor *q, const vq_tensor *scale,
+                                  const vq_tensor *zero, const vq_tensor *scale2)
+{
+    vq__coded c;
+    c.key = k;
+    c.q = q;
+    c.scale = scale;
+    c.zero = zero;
+    c.scale2 = scale2;
+    return c;
+}
+
+#define VQ__FIELD(op, ID, member, twin) \
+    { #member, twin, VQ_FIELD_##ID, (uint32_t)offsetof(vq_##op##_args, member) },
 
 /* A tensor of one of the types and of these extents; -1 is any. */
 VQ__SHARED vq_status vq__check_like(vq_report *r, const char *name, const vq_tensor *t,
@@ -3758,18 +4162,19 @@ VQ__SHARED vq_status vq__check_tail(vq_report *r, const vq_key *k, const char *n
 }
 
 #ifndef VQ_NO_CONVERT
-static void vq__args_cast(const void *args, vq__view *v)
-{
-    const vq_cast_args *a = (const vq_cast_args *)args;
-    vq__see(v, "x", &a->x, VQ__IN, -1);
-    vq__see(v, "y", &a->y, VQ__OUT, 0);
-}
+static const vq_field vq__fields_cast[] = {
+    VQ__FIELD(cast, IN, x, NULL)
+    VQ__FIELD(cast, OUT, y, "x")
+    VQ__FIELD(cast, CHOICE, overflow, NULL)
+};
 
 static vq_status vq__check_cast(const void *args, vq_report *r)
 {
     const vq_cast_args *a = (const vq_cast_args *)args;
-    if (vq__check_tensor(&a->x, "x", r) || vq__check_strided(r, "x", &a->x)
-        || vq__check_like(r, "y", &a->y, VQ__TYPES, a->x.rank, a->x.shape)
+    if (vq__check_tensor(&a->x, "x", r)
+        || vq__check_like(r, "x", &a->x, VQ__CODES, a->x.rank, a->x.shape)
+        || vq__check_strided(r, "x", &a->x)
+        || vq__check_like(r, "y", &a->y, VQ__CODES, a->x.rank, a->x.shape)
         || vq__check_strided(r, "y", &a->y)) return r->status;
     if ((unsigned)a->overflow >= VQ_OVERFLOW_COUNT)
         return vq__refuse(r, VQ_GUARD_VALUE, "overflow", (int)a->overflow,
@@ -3783,14 +4188,13 @@ static vq_dtype vq__fnuz_twin(vq_dtype t)
          : t == VQ_E5M2 ? VQ_E5M2FNUZ : VQ_E5M2;
 }
 
-static void vq__args_fnuz_normalize(const void *args, vq__view *v)
-{
-    const vq_fnuz_normalize_args *a = (const vq_fnuz_normalize_args *)args;
-    vq__see(v, "x", &a->x, VQ__IN, -1);
-    vq__see(v, "scale", &a->scale, VQ__IN, -1);
-    vq__see(v, "y", &a->y, VQ__OUT, 0);
-    vq__see(v, "scale_out", &a->scale_out, VQ__OUT, 1);
-}
+static const vq_field vq__fields_fnuz_normalize[] = {
+    VQ__FIELD(fnuz_normalize, IN, x, NULL)
+    VQ__FIELD(fnuz_normalize, OUT, y, "x")
+    VQ__FIELD(fnuz_normalize, IN, scale, NULL)
+    VQ__FIELD(fnuz_normalize, OUT, scale_out, "scale")
+    VQ__FIELD(fnuz_normalize, CHOICE, overflow, NULL)
+};
 
 static vq_status vq__check_fnuz_normalize(const void *args, vq_report *r)
 {
@@ -3812,71 +4216,240 @@ static vq_status vq__check_fnuz_normalize(const void *args, vq_report *r)
 #endif
 
 #ifndef VQ_NO_QUANT
-static void vq__args_quant(const void *args, vq__view *v)
+static const vq_field vq__fields_quant[] = {
+    VQ__FIELD(quant, KEY, key, NULL)
+    VQ__FIELD(quant, IN, x, NULL)
+    VQ__FIELD(quant, OUT, q, NULL)
+    VQ__FIELD(quant, MADE, scale, NULL)
+    VQ__FIELD(quant, MADE, zero, NULL)
+    VQ__FIELD(quant, IN, bound, NULL)
+    VQ__FIELD(quant, IN, scale2, NULL)
+};
+
+/* What every op that quantizes [rows, cols] asks of its outputs; `name` the input that the
+   extents come from. */
+VQ__SHARED vq_status vq__check_sink(vq_report *r, const vq__sink *s, const char *name,
+                                    int64_t rows, int64_t cols)
 {
-    const vq_quant_args *a = (const vq_quant_args *)args;
-    const int made = a->key.flags & VQ_KEY_STATIC ? VQ__IN : VQ__OUT;
-    v->key = &a->key;
-    vq__see(v, "x", &a->x, VQ__IN, -1);
-    vq__see(v, "q", &a->q, VQ__OUT, -1);
-    vq__see(v, "scale", &a->scale, made, -1);
-    if (a->zero.rank) vq__see(v, "zero", &a->zero, made, -1);
-    if (a->bound.rank) vq__see(v, "bound", &a->bound, VQ__IN, -1);
-    if (a->scale2.rank) vq__see(v, "scale2", &a->scale2, VQ__IN, -1);
+    const vq_key *k = s->key;
+    const int made = !(k->flags & VQ_KEY_STATIC), asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
+    if (vq__check_rows(r, s->names[0], s->q, VQ__IS(k->elem), rows, cols)
+        || vq__check_tail(r, k, name, rows, cols)
+        || vq__check_scale(r, k, s->names[1], s->scale, k->scale_type, made, rows, cols)
+        || vq__check_part(r, asym, s->names[2], s->zero)
+        || (asym && vq__check_scale(r, k, s->names[2], s->zero, k->elem, made, rows, cols))
+        || vq__check_scalar(r, k->bound_kind != VQ_BOUND_NONE, "bound", s->bound))
+        return r->status;
+    return vq__check_scalar(r, k->scale2_kind != VQ_SCALE2_NONE, s->names[3], s->scale2);
+}
+
+/* And of codes that are read. */
+VQ__SHARED vq_status vq__check_coded(vq_report *r, const vq__coded *c)
+{
+    const vq_key *k = c->key;
+    const int64_t *n = c->q->shape;
+    const int asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
+    if (vq__check_rows(r, "q", c->q, VQ__IS(k->elem), -1, -1)
+        || vq__check_tail(r, k, "q", n[0], n[1])
+        || vq__check_scale(r, k, "scale", c->scale, k->scale_type, 0, n[0], n[1])
+        || vq__check_part(r, asym, "zero", c->zero)
+        || (asym && vq__check_scale(r, k, "zero", c->zero, k->elem, 0, n[0], n[1])))
+        return r->status;
+    return vq__check_scalar(r, k->scale2_kind != VQ_SCALE2_NONE, "scale2", c->scale2);
+}
+
+static vq__sink vq__sink_quant(const vq_quant_args *a)
+{
+    return vq__sink_of(&a->key, &a->q, &a->scale, &a->zero, &a->bound, &a->scale2);
 }
 
 static vq_status vq__check_quant(const void *args, vq_report *r)
 {
     const vq_quant_args *a = (const vq_quant_args *)args;
-    const vq_key *k = &a->key;
-    const int64_t *n = a->x.shape;
-    const int made = !(k->flags & VQ_KEY_STATIC), asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
-    if (vq__check_key(k, r) || vq__check_rows(r, "x", &a->x, VQ__FLOAT, -1, -1)
-        || vq__check_rows(r, "q", &a->q, VQ__IS(k->elem), n[0], n[1])
-        || vq__check_tail(r, k, "x", n[0], n[1])
-        || vq__check_scale(r, k, "scale", &a->scale, k->scale_type, made, n[0], n[1])
-        || vq__check_part(r, asym, "zero", &a->zero)
-        || (asym && vq__check_scale(r, k, "zero", &a->zero, k->elem, made, n[0], n[1]))
-        || vq__check_scalar(r, k->bound_kind != VQ_BOUND_NONE, "bound", &a->bound))
+    const vq__sink sink = vq__sink_quant(a);
+    if (vq__check_key(&a->key, r) || vq__check_rows(r, "x", &a->x, VQ__FLOAT, -1, -1))
         return r->status;
-    return vq__check_scalar(r, k->scale2_kind != VQ_SCALE2_NONE, "scale2", &a->scale2);
+    return vq__check_sink(r, &sink, "x", a->x.shape[0], a->x.shape[1]);
 }
 
-static void vq__args_dequant(const void *args, vq__view *v)
-{
-    const vq_dequant_args *a = (const vq_dequant_args *)args;
-    v->key = &a->key;
-    vq__see(v, "q", &a->q, VQ__IN, -1);
-    vq__see(v, "scale", &a->scale, VQ__IN, -1);
-    vq__see(v, "y", &a->y, VQ__OUT, -1);
-    if (a->zero.rank) vq__see(v, "zero", &a->zero, VQ__IN, -1);
-    if (a->scale2.rank) vq__see(v, "scale2", &a->scale2, VQ__IN, -1);
-}
+static const vq_field vq__fields_dequant[] = {
+    VQ__FIELD(dequant, KEY, key, NULL)
+    VQ__FIELD(dequant, IN, q, NULL)
+    VQ__FIELD(dequant, IN, scale, NULL)
+    VQ__FIELD(dequant, IN, zero, NULL)
+    VQ__FIELD(dequant, IN, scale2, NULL)
+    VQ__FIELD(dequant, OUT, y, NULL)
+};
 
 static vq_status vq__check_dequant(const void *args, vq_report *r)
 {
     const vq_dequant_args *a = (const vq_dequant_args *)args;
-    const vq_key *k = &a->key;
-    const int64_t *n = a->q.shape;
-    const int asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
-    if (vq__check_key(k, r) || vq__check_rows(r, "q", &a->q, VQ__IS(k->elem), -1, -1)
-        || vq__check_tail(r, k, "q", n[0], n[1])
-        || vq__check_scale(r, k, "scale", &a->scale, k->scale_type, 0, n[0], n[1])
-        || vq__check_part(r, asym, "zero", &a->zero)
-        || (asym && vq__check_scale(r, k, "zero", &a->zero, k->elem, 0, n[0], n[1]))
-        || vq__check_scalar(r, k->scale2_kind != VQ_SCALE2_NONE, "scale2", &a->scale2))
+    const vq__coded from = vq__coded_of(&a->key, &a->q, &a->scale, &a->zero, &a->scale2);
+    if (vq__check_key(&a->key, r) || vq__check_coded(r, &from)) return r->status;
+    return vq__check_rows(r, "y", &a->y, VQ__FLOAT, a->q.shape[0], a->q.shape[1]);
+}
+
+static const vq_field vq__fields_requant[] = {
+    VQ__FIELD(requant, KEY, from, NULL)
+    VQ__FIELD(requant, KEY, key, NULL)
+    VQ__FIELD(requant, IN, q, NULL)
+    VQ__FIELD(requant, IN, scale, NULL)
+    VQ__FIELD(requant, IN, zero, NULL)
+    VQ__FIELD(requant, IN, scale2, NULL)
+    VQ__FIELD(requant, OUT, q_out, NULL)
+    VQ__FIELD(requant, MADE, scale_out, NULL)
+    VQ__FIELD(requant, MADE, zero_out, NULL)
+    VQ__FIELD(requant, IN, bound, NULL)
+    VQ__FIELD(requant, IN, scale2_out, NULL)
+    VQ__FIELD(requant, RESULT, result, NULL)
+};
+
+static vq__sink vq__sink_requant(const vq_requant_args *a)
+{
+    static const char *const names[] = { "q_out", "scale_out", "zero_out", "scale2_out" };
+    vq__sink s = vq__sink_of(&a->key, &a->q_out, &a->scale_out, &a->zero_out, &a->bound,
+                             &a->scale2_out);
+    s.names = names;
+    return s;
+}
+
+static vq_status vq__check_requant(const void *args, vq_report *r)
+{
+    const vq_requant_args *a = (const vq_requant_args *)args;
+    const vq__coded from = vq__coded_of(&a->from, &a->q, &a->scale, &a->zero, &a->scale2);
+    const vq__sink sink = vq__sink_requant(a);
+    if (vq__check_key(&a->from, r)) {                        /* "key.elem" of the other key */
+        if (r->arg && !strncmp(r->arg, "key.", 4)) vq__copy_name(r->name, sizeof r->name, "from");
         return r->status;
-    return vq__check_rows(r, "y", &a->y, VQ__FLOAT, n[0], n[1]);
+    }
+    if (vq__check_key(&a->key, r) || vq__check_coded(r, &from)) return r->status;
+    return vq__check_sink(r, &sink, "q", a->q.shape[0], a->q.shape[1]);
+}
+#endif
+
+#ifndef VQ_NO_OBSERVE
+static const vq_field vq__fields_amax[] = {
+    VQ__FIELD(amax, KEY, key, NULL)
+    VQ__FIELD(amax, IN, x, NULL)
+    VQ__FIELD(amax, INOUT, amax, NULL)
+    VQ__FIELD(amax, INT, running, NULL)
+};
+
+/* One f32 for each group of x. */
+VQ__SHARED vq_status vq__check_statistic(vq_report *r, const vq_key *k, const char *name,
+                                         const vq_tensor *t, const vq_tensor *x)
+{
+    int64_t group[2], count[2];
+    vq_key_group(k, x->shape[0], x->shape[1], group, count);
+    if (vq__check_like(r, name, t, VQ__IS(VQ_F32), 2, count)
+        || vq__check_strided(r, name, t)) return r->status;
+    return vq__check_apart(r, name, t);
+}
+
+static vq_status vq__check_amax(const void *args, vq_report *r)
+{
+    const vq_amax_args *a = (const vq_amax_args *)args;
+    if (vq__check_key(&a->key, r) || vq__check_rows(r, "x", &a->x, VQ__FLOAT, -1, -1)
+        || vq__check_tail(r, &a->key, "x", a->x.shape[0], a->x.shape[1])) return r->status;
+    return vq__check_statistic(r, &a->key, "amax", &a->amax, &a->x);
+}
+
+static const vq_field vq__fields_minmax[] = {
+    VQ__FIELD(minmax, KEY, key, NULL)
+    VQ__FIELD(minmax, IN, x, NULL)
+    VQ__FIELD(minmax, INOUT, lo, NULL)
+    VQ__FIELD(minmax, INOUT, hi, NULL)
+    VQ__FIELD(minmax, INT, running, NULL)
+};
+
+static vq_status vq__check_minmax(const void *args, vq_report *r)
+{
+    const vq_minmax_args *a = (const vq_minmax_args *)args;
+    if (vq__check_key(&a->key, r) || vq__check_rows(r, "x", &a->x, VQ__FLOAT, -1, -1)
+        || vq__check_tail(r, &a->key, "x", a->x.shape[0], a->x.shape[1])
+        || vq__check_statistic(r, &a->key, "lo", &a->lo, &a->x)) return r->status;
+    return vq__check_statistic(r, &a->key, "hi", &a->hi, &a->x);
+}
+
+static const vq_field vq__fields_histogram[] = {
+    VQ__FIELD(histogram, IN, x, NULL)
+    VQ__FIELD(histogram, INOUT, counts, NULL)
+    VQ__FIELD(histogram, FLOAT, limit, NULL)
+    VQ__FIELD(histogram, INT, running, NULL)
+};
+
+static vq_status vq__check_histogram(const void *args, vq_report *r)
+{
+    const vq_histogram_args *a = (const vq_histogram_args *)args;
+    if (vq__check_rows(r, "x", &a->x, VQ__FLOAT, -1, -1)
+        || vq__check_rows(r, "counts", &a->counts, VQ__IS(VQ_INT64), 1, -1)) return r->status;
+    if (a->counts.shape[1] < 1) return vq__refuse(r, VQ_GUARD_SHAPE, "counts", 0, 1);
+    if (!vq__within(a->limit, vq_dtype_max(VQ_F32)))
+        return vq__refuse_as(r, VQ_GUARD_VALUE, 'f', "limit", vq__f32_bits(a->limit), 0x3f800000);
+    return VQ_OK;
+}
+
+static const vq_field vq__fields_percentile[] = {
+    VQ__FIELD(percentile, KEY, key, NULL)
+    VQ__FIELD(percentile, IN, x, NULL)
+    VQ__FIELD(percentile, OUT, amax, NULL)
+    VQ__FIELD(percentile, FLOAT, percent, NULL)
+};
+
+static vq_status vq__check_percentile(const void *args, vq_report *r)
+{
+    const vq_percentile_args *a = (const vq_percentile_args *)args;
+    if (vq__check_key(&a->key, r) || vq__check_rows(r, "x", &a->x, VQ__FLOAT, -1, -1)
+        || vq__check_tail(r, &a->key, "x", a->x.shape[0], a->x.shape[1])
+        || vq__check_statistic(r, &a->key, "amax", &a->amax, &a->x)) return r->status;
+    if (!vq__within(a->percent, 100.0f))
+        return vq__refuse_as(r, VQ_GUARD_VALUE, 'f', "percent", vq__f32_bits(a->percent),
+                             0x42c80000);
+    return VQ_OK;
+}
+
+static const vq_field vq__fields_calibrate[] = {
+    VQ__FIELD(calibrate, KEY, key, NULL)
+    VQ__FIELD(calibrate, IN, amax, NULL)
+    VQ__FIELD(calibrate, IN, lo, NULL)
+    VQ__FIELD(calibrate, IN, hi, NULL)
+    VQ__FIELD(calibrate, IN, bound, NULL)
+    VQ__FIELD(calibrate, IN, scale2, NULL)
+    VQ__FIELD(calibrate, OUT, scale, NULL)
+    VQ__FIELD(calibrate, OUT, zero, NULL)
+};
+
+static vq_status vq__check_calibrate(const void *args, vq_report *r)
+{
+    static const int64_t any[2] = { -1, -1 };
+    const vq_calibrate_args *a = (const vq_calibrate_args *)args;
+    const vq_key *k = &a->key;
+    const int asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
+    const vq_tensor *from = asym ? &a->lo : &a->amax;
+    if (vq__check_key(k, r)) return r->status;
+    if (k->flags & VQ_KEY_STATIC)
+        return vq__refuse(r, VQ_GUARD_KEY, "key.flags", k->flags, k->flags & ~VQ_KEY_STATIC);
+    if (vq__check_part(r, !asym, "amax", &a->amax) || vq__check_part(r, asym, "lo", &a->lo)
+        || vq__check_part(r, asym, "hi", &a->hi) || vq__check_part(r, asym, "zero", &a->zero)
+        || vq__check_like(r, asym ? "lo" : "amax", from, VQ__IS(VQ_F32), 2, any)
+        || vq__check_strided(r, asym ? "lo" : "amax", from)
+        || (asym && vq__check_like(r, "hi", &a->hi, VQ__IS(VQ_F32), 2, from->shape))
+        || (asym && vq__check_strided(r, "hi", &a->hi))
+        || vq__check_like(r, "scale", &a->scale, VQ__IS(k->scale_type), 2, from->shape)
+        || vq__check_apart(r, "scale", &a->scale)
+        || (asym && vq__check_like(r, "zero", &a->zero, VQ__IS(k->elem), 2, from->shape))
+        || (asym && vq__check_apart(r, "zero", &a->zero))
+        || vq__check_scalar(r, k->bound_kind != VQ_BOUND_NONE, "bound", &a->bound))
+        return r->status;
+    return vq__check_scalar(r, k->scale2_kind != VQ_SCALE2_NONE, "scale2", &a->scale2);
 }
 #endif
 
 #ifndef VQ_NO_SCALES
-static void vq__args_scale_convert(const void *args, vq__view *v)
-{
-    const vq_scale_convert_args *a = (const vq_scale_convert_args *)args;
-    vq__see(v, "x", &a->x, VQ__IN, -1);
-    vq__see(v, "y", &a->y, VQ__OUT, -1);
-}
+static const vq_field vq__fields_scale_convert[] = {
+    VQ__FIELD(scale_convert, IN, x, NULL)
+    VQ__FIELD(scale_convert, OUT, y, NULL)
+};
 
 static vq_status vq__check_scale_convert(const void *args, vq_report *r)
 {
@@ -3884,10 +4457,41 @@ static vq_status vq__check_scale_convert(const void *args, vq_report *r)
     const vq_scale_convert_args *a = (const vq_scale_convert_args *)args;
     uint32_t packed = VQ__IS(VQ_E2M3) | VQ__IS(VQ_E3M2) | VQ__IS(VQ_E2M1) | VQ__IS(VQ_INT4)
                     | VQ__IS(VQ_UINT4);
-    if (vq__check_like(r, "x", &a->x, VQ__TYPES & ~packed, a->x.rank == 3 ? 3 : 2, any)
+    if (vq__check_like(r, "x", &a->x, VQ__CODES & ~packed, a->x.rank == 3 ? 3 : 2, any)
         || vq__check_like(r, "y", &a->y, VQ__IS(a->x.dtype), a->x.rank, a->x.shape))
         return r->status;
     return vq__check_apart(r, "y", &a->y);
+}
+#endif
+
+#ifndef VQ_NO_COMPARE
+static const vq_field vq__fields_compare[] = {
+    VQ__FIELD(compare, IN, x, NULL)
+    VQ__FIELD(compare, IN, y, NULL)
+    VQ__FIELD(compare, FLOAT, atol, NULL)
+    VQ__FIELD(compare, FLOAT, rtol, NULL)
+    VQ__FIELD(compare, FLOAT, budget, NULL)
+    VQ__FIELD(compare, RESULT, result, NULL)
+};
+
+static vq_status vq__check_compare(const void *args, vq_report *r)
+{
+    const vq_compare_args *a = (const vq_compare_args *)args;
+    const struct { const char *name; float v, most; } in[] = {
+        { "atol", a->atol, vq_dtype_max(VQ_F32) }, { "rtol", a->rtol, vq_dtype_max(VQ_F32) },
+        { "budget", a->budget, 100.0f }
+    };
+    int i;
+    if (vq__check_tensor(&a->x, "x", r)
+        || vq__check_like(r, "x", &a->x, VQ__CODES, a->x.rank, a->x.shape)
+        || vq__check_strided(r, "x", &a->x)
+        || vq__check_like(r, "y", &a->y, VQ__CODES, a->x.rank, a->x.shape)
+        || vq__check_strided(r, "y", &a->y)) return r->status;
+    for (i = 0; i < VQ__COUNT(in); i++)
+        if (!vq__within(in[i].v, in[i].most) && (vq__f32_bits(in[i].v) & 0x7fffffffu))
+            return vq__refuse_as(r, VQ_GUARD_VALUE, 'f', in[i].name, vq__f32_bits(in[i].v),
+                                 vq__f32_bits(in[i].v) >> 31 ? 0 : vq__f32_bits(in[i].most));
+    return a->result ? VQ_OK : vq__refuse(r, VQ_GUARD_PRESENT, "result", 0, 0);
 }
 #endif
 
@@ -3925,7 +4529,7 @@ static int vq__same_view(const vq_tensor *a, const vq_tensor *b)
 /* Guards that look at pointers; vq_plan() needs none, vq_run() does. */
 static vq_status vq__check_data(const vq__view *v, vq_report *r)
 {
-    int64_t bytes[6];
+    int64_t bytes[VQ__COUNT(v->arg)];
     int i, j;
     for (i = 0; i < v->count; i++) {
         const vq__arg *a = &v->arg[i];
@@ -3939,10 +4543,119 @@ static vq_status vq__check_data(const vq__view *v, vq_report *r)
                 && (uintptr_t)p < (uintptr_t)o + (uintptr_t)bytes[j]
                 && (uintptr_t)o < (uintptr_t)p + (uintptr_t)bytes[i]
                 && !(a->twin == j && vq__same_view(a->t, b->t)) && !vq__interleaved(a->t, b->t))
-                return vq__refuse_name(r, VQ_GUARD_OVERLAP, a->name, b->name);
+                return a->out ? vq__refuse_name(r, VQ_GUARD_OVERLAP, a->name, b->name)
+                              : vq__refuse_name(r, VQ_GUARD_OVERLAP, b->name, a->name);
         }
     }
     return VQ_OK;
+}
+
+/* ===========================================================================
+   >>impl-loops     the inner loops of the references
+   =========================================================================== */
+
+typedef struct vq__loops {
+    const char *name;
+    uint32_t    caps;
+    void (*load)(vq_dtype t, const void *x, int64_t n, float *out);
+    void (*store)(vq_dtype t, const float *x, int64_t n, void *out);
+    void (*amax)(const float *x, int64_t n, int64_t group, uint32_t *amax, uint8_t *nan);
+    void (*range)(const float *x, int64_t n, int64_t group, float *lo, float *hi);
+    void (*scales)(const vq_key *k, const uint32_t *amax, const float *lo, const float *hi,
+                   const uint8_t *nan, int64_t n, float bound, float g2, uint32_t *scale,
+                   float *by, uint32_t *zero);
+    void (*steps)(const vq_key *k, const uint32_t *scale, int64_t n, float g2, float *by);
+    void (*codes)(const vq_key *k, const float *x, int64_t n, int64_t group, const float *by,
+                  const uint32_t *zero, void *row, int64_t first);
+    void (*values)(vq_dtype elem, const void *row, int64_t first, int64_t n, int64_t group,
+                   const float *s, const float *zero, float *out);
+} vq__loops;
+
+static void vq__load0(vq_dtype t, const void *x, int64_t n, float *out)
+{
+    int64_t i;
+    for (i = 0; i < n; i++) out[i] = vq_decode(t, vq_code_get(x, vq__bits(t), i));
+}
+static void vq__store0(vq_dtype t, const float *x, int64_t n, void *out)
+{
+    int64_t i;
+    for (i = 0; i < n; i++) vq_code_put(out, vq__bits(t), i, vq_encode(t, x[i], VQ_NONFINITE));
+}
+static void vq__amax0(const float *x, int64_t n, int64_t group, uint32_t *amax, uint8_t *nan)
+{
+    int64_t i;
+    for (i = 0; i < n; i++) {
+        uint32_t u = vq__f32_bits(x[i]) & 0x7fffffffu;
+        if (u > 0x7f800000u) nan[i / group] = 1;
+        else if (u > amax[i / group]) amax[i / group] = u;
+    }
+}
+static void vq__range0(const float *x, int64_t n, int64_t group, float *lo, float *hi)
+{
+    int64_t i;
+    for (i = 0; i < n; i++) {
+        if (x[i] < lo[i / group]) lo[i / group] = x[i];
+        if (x[i] > hi[i / group]) hi[i / group] = x[i];
+    }
+}
+static void vq__steps0(const vq_key *k, const uint32_t *scale, int64_t n, float g2, float *by)
+{
+    int64_t i;
+    for (i = 0; i < n; i++)
+        by[i] = vq__step_of(k, vq_decode(k->scale_type, scale[i]), 0.0f, g2).by;
+}
+static void vq__scales0(const vq_key *k, const uint32_t *amax, const float *lo, const float *hi,
+                        const uint8_t *nan, int64_t n, float bound, float g2, uint32_t *scale,
+                        float *by, uint32_t *zero)
+{
+    int64_t i;
+    for (i = 0; i < n; i++) {
+        vq__group of;
+        float a, s;
+        of.amax = amax[i];
+        of.lo = lo[i] < 0.0f ? lo[i] : 0.0f;
+        of.hi = hi[i] > 0.0f ? hi[i] : 0.0f;
+        of.nan = nan[i];
+        a = vq__amax_of(k, of.amax, bound);
+        scale[i] = vq__scale_of(k, &of, a, bound, g2);
+        s = vq_decode(k->scale_type, scale[i]);
+        by[i] = vq__step_of(k, s, a, g2).by;
+        if (k->flags & VQ_KEY_ASYMMETRIC)
+            zero[i] = (uint32_t)vq__zero_of(k, &of, s) & ((1u << vq__bits(k->elem)) - 1u);
+    }
+}
+static void vq__codes0(const vq_key *k, const float *x, int64_t n, int64_t group, const float *by,
+                       const uint32_t *zero, void *row, int64_t first)
+{
+    int64_t i;
+    for (i = 0; i < n; i++) {
+        vq__step t;
+        t.by = by[i / group];
+        t.divide = k->code_rule == VQ_CODE_DIV || k->code_rule == VQ_CODE_DIV_TRUNC;
+        t.zero = zero ? (int32_t)vq_decode(k->elem, zero[i / group]) : 0;
+        vq_code_put(row, vq__bits(k->elem), first + i, vq__code_of(k, x[i], t));
+    }
+}
+static void vq__values0(vq_dtype elem, const void *row, int64_t first, int64_t n, int64_t group,
+                        const float *s, const float *zero, float *out)
+{
+    int64_t i;
+    for (i = 0; i < n; i++) {
+        float v = vq_decode(elem, vq_code_get(row, vq__bits(elem), first + i));
+        out[i] = vq__mul(vq__sub(v, zero ? zero[i / group] : 0.0f), s[i / group]);
+    }
+}
+static const vq__loops vq__loops_of[] = {
+    { "plain", 0, vq__load0, vq__store0, vq__amax0, vq__range0, vq__scales0, vq__steps0, vq__codes0,
+      vq__values0 }
+};
+
+/* The first that this machine has the instructions for. */
+static const vq__loops *vq__pick_loops(uint32_t caps)
+{
+    int i = 0;
+    while (vq__loops_of[i].caps & ~caps) i++;                /* the last needs none */
+    return &vq__loops_of[i];
 }
 
 /* ===========================================================================
@@ -3961,13 +4674,14 @@ VQ__SHARED void vq__pad(const vq_tensor *t)
 }
 
 #ifndef VQ_NO_CONVERT
-static vq_status vq__ref_cast(const void *args)
+static void vq__ref_cast(const vq__loops *f, const void *args)
 {
     const vq_cast_args *a = (const vq_cast_args *)args;
     vq_tensor x = vq__rank4(&a->x), y = vq__rank4(&a->y);
     int64_t i, j, r, c;
 
-    if (vq__empty(&y)) return VQ_OK;
+    (void)f;
+    if (vq__empty(&y)) return;
     for (i = 0; i < y.shape[0]; i++)
         for (j = 0; j < y.shape[1]; j++) {
             vq_tensor from = vq__plane(&x, i, j), to = vq__plane(&y, i, j);
@@ -3977,15 +4691,15 @@ static vq_status vq__ref_cast(const void *args)
                 vq__pad_row(&to, r);
             }
         }
-    return VQ_OK;
 }
 
-static vq_status vq__ref_fnuz_normalize(const void *args)
+static void vq__ref_fnuz_normalize(const vq__loops *f, const void *args)
 {
     const vq_fnuz_normalize_args *a = (const vq_fnuz_normalize_args *)args;
     const float factor = a->y.dtype == VQ_E4M3FNUZ || a->y.dtype == VQ_E5M2FNUZ ? 2.0f : 0.5f;
     int64_t r, c;
 
+    (void)f;
     for (r = 0; !vq__empty(&a->x) && r < a->x.shape[0]; r++)
         for (c = 0; c < a->x.shape[1]; c++)
             vq__put_code(&a->y, r, c, vq_fnuz_code(a->x.dtype, (uint8_t)vq__get_code(&a->x, r, c),
@@ -3995,18 +4709,18 @@ static vq_status vq__ref_fnuz_normalize(const void *args)
             vq__put_code(&a->scale_out, r, c,
                          vq_encode(a->scale.dtype, vq__mul(vq__get(&a->scale, r, c), factor),
                                    VQ_NONFINITE));
-    return VQ_OK;
 }
 #endif
 
 #ifndef VQ_NO_SCALES
-static vq_status vq__ref_scale_convert(const void *args)
+static void vq__ref_scale_convert(const vq__loops *f, const void *args)
 {
     const vq_scale_convert_args *a = (const vq_scale_convert_args *)args;
     vq_tensor x = vq__rank4(&a->x), y = vq__rank4(&a->y);
     int64_t rows = y.shape[2], cols = y.shape[3], full_rows, full_cols, i, r, c;
 
-    if (vq__empty(&a->x)) return VQ_OK;
+    (void)f;
+    if (vq__empty(&a->x)) return;
     vq__padded(&y, &full_rows, &full_cols);
     for (i = 0; i < y.shape[1]; i++) {
         vq_tensor from = vq__plane(&x, 0, i), to = vq__plane(&y, 0, i);
@@ -4014,75 +4728,689 @@ static vq_status vq__ref_scale_convert(const void *args)
             for (c = 0; c < full_cols; c++)
                 vq__put_code(&to, r, c, r < rows && c < cols ? vq__get_code(&from, r, c) : 0u);
     }
-    return VQ_OK;
 }
 #endif
 
 /* ===========================================================================
-   >>impl-ref-quant
+   >>impl-ref-quant   in tiles: statistics of some groups, their scales, their codes
    =========================================================================== */
 
-#ifndef VQ_NO_QUANT
-static vq_status vq__ref_quant(const void *args)
+/* Elements and groups of a tile: what the stages hand on lies on the stack, some 60 KB. */
+enum { VQ__PIECE = 8192, VQ__GROUPS = 1024 };
+
+/* Rows of f32 values, made piece by piece: what quantization starts from. */
+typedef struct vq__source {
+    void (*rows)(const struct vq__source *s, int64_t row, int64_t col, int64_t n, float *out);
+    const vq__loops *loops;
+    const void      *from;
+    vq_dtype         type;            /* an infinity counts as the largest of this */
+} vq__source;
+
+/* What is known of each group of a tile. */
+typedef struct vq__stats {
+    uint32_t amax[VQ__GROUPS];
+    float    lo[VQ__GROUPS], hi[VQ__GROUPS];
+    uint8_t  nan[VQ__GROUPS];
+} vq__stats;
+
+/* m groups side by side, of rows r0 to r1 and columns c0 to c1: more than one only if all fit
+   into a piece. */
+typedef struct vq__tile_of { int64_t g, h, m, r0, r1, c0, c1, wide; } vq__tile_of;
+
+/* The tile after *t, in order; 0 when there is none. The first starts from h = m = 0, g = 0. */
+VQ__SHARED int vq__next_tile(const vq_key *k, int64_t rows, int64_t cols, vq__tile_of *t)
 {
-    const vq_quant_args *a = (const vq_quant_args *)args;
-    const vq_key *k = &a->key;
-    const int fixed = (k->flags & VQ_KEY_STATIC) != 0, asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
-    const float bound = k->bound_kind ? vq__get(&a->bound, 0, 0) : 0.0f;
-    const float g2 = k->scale2_kind ? vq__get(&a->scale2, 0, 0) : 1.0f;
-    int64_t rows = a->x.shape[0], cols = a->x.shape[1], g, h, i, j, group[2], count[2];
-
+    int64_t group[2], count[2], fit;
     vq_key_group(k, rows, cols, group, count);
-    if (vq__empty(&a->x)) return VQ_OK;
-    for (g = 0; g < count[0]; g++)
-        for (h = 0; h < count[1]; h++) {
-            int64_t r0 = g * group[0], r1 = group[0] < rows - r0 ? r0 + group[0] : rows;
-            int64_t c0 = h * group[1], c1 = group[1] < cols - c0 ? c0 + group[1] : cols;
-            vq__group of = VQ_ZERO;
-            vq__step step;
-            float amax = 0.0f;
-
-            if (!fixed) {
-                for (i = r0; i < r1; i++)
-                    for (j = c0; j < c1; j++)
-                        vq__group_add(&of, vq__get(&a->x, i, j), a->x.dtype);
-                amax = vq__amax_of(k, of.amax, bound);
-                vq__put_code(&a->scale, g, h, vq__scale_of(k, &of, amax, bound, g2));
-            }
-            step = vq__step_of(k, vq__get(&a->scale, g, h), amax, g2);
-            if (asym && !fixed)
-                vq__put_code(&a->zero, g, h,
-                             (uint32_t)vq__zero_of(k, &of, vq__get(&a->scale, g, h)));
-            if (asym) step.zero = (int32_t)vq__get(&a->zero, g, h);
-            for (i = r0; i < r1; i++)
-                for (j = c0; j < c1; j++)
-                    vq__put_code(&a->q, i, j, vq__code_of(k, vq__get(&a->x, i, j), step));
-        }
-    for (i = 0; i < rows; i++) vq__pad_row(&a->q, i);
-    if (!fixed) vq__pad(&a->scale);
-    if (!fixed && asym) vq__pad(&a->zero);
-    return VQ_OK;
+    fit = vq__min64(VQ__PIECE / group[1], VQ__GROUPS);
+    t->h += t->m;
+    if (t->h >= count[1]) { t->h = 0; t->g++; }
+    if (t->g >= count[0]) return 0;
+    t->m = vq__min64(fit > 1 ? fit : 1, count[1] - t->h);
+    t->wide = group[1];
+    t->r0 = t->g * group[0];
+    t->r1 = group[0] < rows - t->r0 ? t->r0 + group[0] : rows;
+    t->c0 = t->h * group[1];
+    t->c1 = vq__min64(t->c0 + t->m * group[1], cols);
+    return 1;
 }
 
-static vq_status vq__ref_dequant(const void *args)
+VQ__SHARED void vq__clear_stats(vq__stats *st, int64_t m)
+{
+    int64_t i;
+    memset(st->amax, 0, (size_t)m * sizeof *st->amax);
+    memset(st->nan, 0, (size_t)m);
+    for (i = 0; i < m; i++) {
+        st->lo[i] = vq__f32_make(0x7f800000u);
+        st->hi[i] = vq__f32_make(0xff800000u);
+    }
+}
+
+/* Statistics of a tile into st; x keeps the values where they are one piece of one row. */
+VQ__SHARED void vq__gather(const vq__source *src, const vq__tile_of *t, int range, vq__stats *st,
+                           float *x)
+{
+    const float largest = vq_dtype_max(src->type);
+    int64_t r, c, n, i;
+    for (r = t->r0; r < t->r1; r++)
+        for (c = t->c0; c < t->c1; c += n) {
+            n = vq__min64(t->c1 - c, VQ__PIECE);
+            src->rows(src, r, c, n, x);
+            src->loops->amax(x, n, t->wide, st->amax, st->nan);
+            if (range) src->loops->range(x, n, t->wide, st->lo, st->hi);
+        }
+    for (i = 0; i < t->m; i++) {
+        if (st->amax[i] == 0x7f800000u) st->amax[i] = vq__f32_bits(largest);
+        if (!range || st->lo[i] > st->hi[i]) continue;
+        st->lo[i] = st->lo[i] < -largest ? -largest : st->lo[i] > largest ? largest : st->lo[i];
+        st->hi[i] = st->hi[i] < -largest ? -largest : st->hi[i] > largest ? largest : st->hi[i];
+    }
+}
+
+VQ__SHARED char *vq__row_of(const vq_tensor *t, int64_t r)
+{
+    const int bits = vq__bits(t->dtype);
+    return (char *)t->data + r * t->stride[0] * (bits < 8 ? 1 : bits / 8);
+}
+
+VQ__SHARED char *vq__at(const vq_tensor *t, int64_t r, int64_t c)       /* 8 bits and more */
+{
+    return vq__row_of(t, r) + c * (vq__bits(t->dtype) / 8);
+}
+
+/* Codes of m neighbours of row g, from column h on. */
+VQ__SHARED void vq__get_row(const vq_tensor *t, int64_t g, int64_t h, int64_t m, uint32_t *code)
+{
+    int64_t i;
+    if (t->dtype == VQ_F32 && t->layout == VQ_STRIDED && t->stride[1] == 1)
+        memcpy(code, (const char *)t->data + (g * t->stride[0] + h) * 4, (size_t)m * 4);
+    else for (i = 0; i < m; i++) code[i] = vq__get_code(t, g, h + i);
+}
+
+VQ__SHARED void vq__put_row(const vq_tensor *t, int64_t g, int64_t h, int64_t m,
+                            const uint32_t *code)
+{
+    int64_t i;
+    if (t->dtype == VQ_F32 && t->layout == VQ_STRIDED && t->stride[1] == 1)
+        memcpy((char *)t->data + (g * t->stride[0] + h) * 4, code, (size_t)m * 4);
+    else for (i = 0; i < m; i++) vq__put_code(t, g, h + i, code[i]);
+}
+
+VQ__SHARED float vq__scalar(const vq_tensor *t, float absent)
+{
+    return t->rank ? vq__get(t, 0, 0) : absent;
+}
+
+/* The definition of vq_quant(), for any source of values. */
+VQ__SHARED void vq__quantize(const vq__source *src, const vq__sink *s, int64_t rows, int64_t cols)
+{
+    const vq_key *k = s->key;
+    const vq__loops *f = src->loops;
+    const int fixed = (k->flags & VQ_KEY_STATIC) != 0, asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
+    const float bound = vq__scalar(s->bound, 0.0f), g2 = vq__scalar(s->scale2, 1.0f);
+    float x[VQ__PIECE], by[VQ__GROUPS];
+    uint32_t code[VQ__GROUPS], zero[VQ__GROUPS];
+    vq__stats st;
+    vq__tile_of t;
+    int64_t r, c, n;
+
+    memset(&t, 0, sizeof t);
+    while (vq__next_tile(k, rows, cols, &t)) {
+        const int kept = !fixed && t.r1 - t.r0 == 1 && t.c1 - t.c0 <= VQ__PIECE;
+        if (fixed) {
+            vq__get_row(s->scale, t.g, t.h, t.m, code);
+            if (asym) vq__get_row(s->zero, t.g, t.h, t.m, zero);
+            f->steps(k, code, t.m, g2, by);
+        } else {
+            vq__clear_stats(&st, t.m);
+            vq__gather(src, &t, asym, &st, x);
+            f->scales(k, st.amax, st.lo, st.hi, st.nan, t.m, bound, g2, code, by, zero);
+            vq__put_row(s->scale, t.g, t.h, t.m, code);
+            if (asym) vq__put_row(s->zero, t.g, t.h, t.m, zero);
+        }
+        for (r = t.r0; r < t.r1; r++)
+            for (c = t.c0; c < t.c1; c += n) {
+                n = vq__min64(t.c1 - c, VQ__PIECE);
+                if (!kept) src->rows(src, r, c, n, x);
+                f->codes(k, x, n, t.wide, by, asym ? zero : NULL, vq__row_of(s->q, r), c);
+            }
+    }
+    for (r = 0; r < rows; r++) vq__pad_row(s->q, r);
+    if (!fixed) vq__pad(s->scale);
+    if (!fixed && asym) vq__pad(s->zero);
+}
+
+/* n values of a row of codes, in f32. */
+VQ__SHARED void vq__dequantize(const vq__loops *f, const vq__coded *c, int64_t row, int64_t col,
+                               int64_t n, float *out)
+{
+    const vq_key *k = c->key;
+    const int asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
+    const float g2 = vq__scalar(c->scale2, 1.0f);
+    float s[VQ__GROUPS], zero[VQ__GROUPS];
+    uint32_t code[VQ__GROUPS];
+    int64_t group[2], count[2], m, i, take;
+
+    vq_key_group(k, c->q->shape[0], c->q->shape[1], group, count);
+    for (; n > 0; n -= take, col += take, out += take) {
+        const int64_t g = row / group[0], h = col / group[1], inside = col % group[1];
+        m = inside || group[1] >= n ? 1 : vq__min64((n - 1) / group[1] + 1, VQ__GROUPS);
+        take = inside ? vq__min64(group[1] - inside, n)
+             : m == 1 ? vq__min64(group[1], n) : vq__min64(m * group[1], n);
+        vq__get_row(c->scale, g, h, m, code);
+        for (i = 0; i < m; i++)
+            s[i] = vq__value_scale(k, vq_decode(k->scale_type, code[i]), g2);
+        if (asym) {
+            vq__get_row(c->zero, g, h, m, code);
+            for (i = 0; i < m; i++) zero[i] = vq_decode(k->elem, code[i]);
+        }
+        f->values(k->elem, vq__row_of(c->q, row), col, take, group[1], s, asym ? zero : NULL, out);
+    }
+}
+
+/* --- sources --------------------------------------------------------------- */
+
+VQ__SHARED void vq__rows_of_tensor(const vq__source *s, int64_t row, int64_t col, int64_t n,
+                                   float *out)
+{
+    const vq_tensor *x = (const vq_tensor *)s->from;
+    s->loops->load(x->dtype, vq__at(x, row, col), n, out);
+}
+
+VQ__SHARED void vq__rows_of_codes(const vq__source *s, int64_t row, int64_t col, int64_t n,
+                                  float *out)
+{
+    vq__dequantize(s->loops, (const vq__coded *)s->from, row, col, n, out);
+}
+
+VQ__SHARED vq__source vq__source_of(const vq__loops *f, const vq_tensor *x)
+{
+    vq__source s;
+    s.rows = vq__rows_of_tensor;
+    s.loops = f;
+    s.from = x;
+    s.type = x->dtype;
+    return s;
+}
+
+#ifndef VQ_NO_QUANT
+static void vq__ref_quant(const vq__loops *f, const void *args)
+{
+    const vq_quant_args *a = (const vq_quant_args *)args;
+    const vq__source src = vq__source_of(f, &a->x);
+    const vq__sink sink = vq__sink_quant(a);
+    if (!vq__empty(&a->x)) vq__quantize(&src, &sink, a->x.shape[0], a->x.shape[1]);
+}
+
+static void vq__ref_dequant(const vq__loops *f, const void *args)
 {
     const vq_dequant_args *a = (const vq_dequant_args *)args;
+    const vq__coded from = vq__coded_of(&a->key, &a->q, &a->scale, &a->zero, &a->scale2);
+    const int64_t rows = vq__empty(&a->q) ? 0 : a->q.shape[0], cols = a->q.shape[1];
+    float x[VQ__PIECE];
+    int64_t r, c, n;
+    for (r = 0; r < rows; r++)
+        for (c = 0; c < cols; c += n) {
+            n = vq__min64(cols - c, VQ__PIECE);
+            vq__dequantize(f, &from, r, c, n, x);
+            f->store(a->y.dtype, x, n, vq__at(&a->y, r, c));
+        }
+}
+
+static void vq__ref_requant(const vq__loops *f, const void *args)
+{
+    const vq_requant_args *a = (const vq_requant_args *)args;
+    const vq__coded from = vq__coded_of(&a->from, &a->q, &a->scale, &a->zero, &a->scale2);
+    const vq__coded to = vq__coded_of(&a->key, &a->q_out, &a->scale_out, &a->zero_out,
+                                      &a->scale2_out);
+    const vq__sink sink = vq__sink_requant(a);
+    const int64_t rows = vq__empty(&a->q) ? 0 : a->q.shape[0], cols = a->q.shape[1];
+    float v[512], w[512];
+    vq_requant_result e;
+    vq__source src;
+    int64_t r, c, n, i;
+
+    src.rows = vq__rows_of_codes;
+    src.loops = f;
+    src.from = &from;
+    src.type = VQ_F32;
+    if (rows) vq__quantize(&src, &sink, rows, cols);
+    if (!a->result) return;
+    memset(&e, 0, sizeof e);
+    e.changed = a->key.elem == a->from.elem ? 0 : -1;
+    for (r = 0; r < rows; r++)
+        for (c = 0; c < cols; c += n) {
+            n = vq__min64(cols - c, VQ__COUNT(v));
+            vq__dequantize(f, &from, r, c, n, v);
+            vq__dequantize(f, &to, r, c, n, w);
+            for (i = 0; i < n; i++) {
+                const double was = (double)v[i], off = (double)w[i] - was;
+                const int finite = vq__is_finite(v[i]) && vq__is_finite(w[i]);
+                e.count++;
+                e.changed += e.changed >= 0 && vq__get_code(&a->q, r, c + i)
+                                               != vq__get_code(&a->q_out, r, c + i);
+                e.moved += !(v[i] == w[i] || (v[i] != v[i] && w[i] != w[i]));
+                e.skipped += !finite;
+                if (!finite) continue;
+                if ((float)(off < 0.0 ? -off : off) > e.max_error) {
+                    e.max_error = (float)(off < 0.0 ? -off : off);
+                    e.at[0] = r;
+                    e.at[1] = c + i;
+                }
+                e.signal = e.signal + vq__product(was, was);
+                e.noise = e.noise + vq__product(off, off);
+            }
+        }
+    e.sqnr_db = vq_sqnr_db(e.signal, e.noise);
+    *a->result = e;
+}
+
+/* log10 of a number > 0: 2^e m, m in [sqrt(1/2), sqrt(2)), log m = 2 atanh((m - 1) / (m + 1)). */
+static double vq__log10(double v)
+{
+    double m, t, t2, sum = 0.0;
+    uint64_t u;
+    int e = 0, i;
+    if (v < 2.3e-308) { v *= 18014398509481984.0; e = -54; }           /* 2^54 */
+    memcpy(&u, &v, 8);
+    e += (int)(u >> 52) - 1023;
+    u = (u & 0x000fffffffffffffull) | 0x3ff0000000000000ull;
+    memcpy(&m, &u, 8);
+    if (m > 1.4142135623730951) { m *= 0.5; e++; }
+    t = (m - 1.0) / (m + 1.0);
+    t2 = t * t;
+    for (i = 25; i > 0; i -= 2) sum = sum * t2 + 1.0 / i;
+    return (double)e * 0.30102999566398120 + 2.0 * t * sum * 0.43429448190325183;
+}
+
+double vq_sqnr_db(double signal, double noise)
+{
+    const double zero = vq__opaque(0.0), most = 1.7976931348623157e308;
+    if (!(signal >= 0.0) || !(noise >= 0.0) || (signal == 0.0 && noise == 0.0)
+        || (signal > most && noise > most)) return zero / zero;
+    if (noise == 0.0 || signal > most) return 1.0 / zero;
+    if (signal == 0.0 || noise > most) return -1.0 / zero;
+    return 10.0 * (vq__log10(signal) - vq__log10(noise));
+}
+#endif
+
+/* ===========================================================================
+   >>impl-ref-observe
+   =========================================================================== */
+
+vq_key vq_key_static(vq_key k)
+{
+    if (k.flags & VQ_KEY_STATIC) return k;
+    k.flags |= VQ_KEY_STATIC;
+    k.scale_rule = VQ_SCALE_GIVEN;
+    k.bound_kind = VQ_BOUND_NONE;
+    k.floor_kind = VQ_FLOOR_NONE;
+    k.floor_value = 0.0f;
+    if (k.code_rule == VQ_CODE_AMAX || k.code_rule == VQ_CODE_AMAX_AWAY) k.code_rule = VQ_CODE_DIV;
+    return k;
+}
+
+#ifndef VQ_NO_OBSERVE
+static void vq__ref_amax(const vq__loops *f, const void *args)
+{
+    const vq_amax_args *a = (const vq_amax_args *)args;
+    const vq__source src = vq__source_of(f, &a->x);
+    float x[VQ__PIECE];
+    vq__stats st;
+    vq__tile_of t;
+    int64_t i;
+
+    memset(&t, 0, sizeof t);
+    while (!vq__empty(&a->x) && vq__next_tile(&a->key, a->x.shape[0], a->x.shape[1], &t)) {
+        vq__clear_stats(&st, t.m);
+        vq__gather(&src, &t, 0, &st, x);
+        for (i = 0; i < t.m; i++) {
+            uint32_t was = a->running ? vq__get_code(&a->amax, t.g, t.h + i) & 0x7fffffffu : 0u;
+            if (was > 0x7f800000u || (st.nan[i] && vq__lacks_nan(a->key.elem))) was = 0x7fc00000u;
+            vq__put_code(&a->amax, t.g, t.h + i, was > st.amax[i] ? was : st.amax[i]);
+        }
+    }
+}
+
+static void vq__ref_minmax(const vq__loops *f, const void *args)
+{
+    const vq_minmax_args *a = (const vq_minmax_args *)args;
+    const vq__source src = vq__source_of(f, &a->x);
+    const float nan = vq__f32_make(0x7fc00000u);
+    float x[VQ__PIECE];
+    vq__stats st;
+    vq__tile_of t;
+    int64_t i;
+
+    memset(&t, 0, sizeof t);
+    while (!vq__empty(&a->x) && vq__next_tile(&a->key, a->x.shape[0], a->x.shape[1], &t)) {
+        vq__clear_stats(&st, t.m);
+        vq__gather(&src, &t, 1, &st, x);
+        for (i = 0; i < t.m; i++) {
+            float lo = st.lo[i], hi = st.hi[i];
+            if (a->running) {
+                const float was_lo = vq__get(&a->lo, t.g, t.h + i);
+                const float was_hi = vq__get(&a->hi, t.g, t.h + i);
+                lo = was_lo < lo || was_lo != was_lo ? was_lo : lo;
+                hi = was_hi > hi || was_hi != was_hi ? was_hi : hi;
+            }
+            if (lo == 0.0f) lo = 0.0f;                       /* -0 */
+            if (hi == 0.0f) hi = 0.0f;
+            if (st.nan[i] && vq__lacks_nan(a->key.elem)) lo = hi = nan;
+            vq__put_code(&a->lo, t.g, t.h + i, vq_encode(VQ_F32, lo, VQ_SATURATE));
+            vq__put_code(&a->hi, t.g, t.h + i, vq_encode(VQ_F32, hi, VQ_SATURATE));
+        }
+    }
+}
+
+static void vq__ref_histogram(const vq__loops *f, const void *args)
+{
+    const vq_histogram_args *a = (const vq_histogram_args *)args;
+    const int64_t rows = vq__empty(&a->x) ? 0 : a->x.shape[0], cols = a->x.shape[1];
+    const int64_t bins = a->counts.shape[1];
+    const float per = vq__div((float)bins, a->limit);
+    char *counts = (char *)a->counts.data;
+    float x[VQ__PIECE];
+    int64_t r, c, n, i, bin, v;
+
+    if (!a->running && !vq__empty(&a->x)) memset(counts, 0, (size_t)bins * 8);
+    for (r = 0; r < rows; r++)
+        for (c = 0; c < cols; c += n) {
+            n = vq__min64(cols - c, VQ__PIECE);
+            f->load(a->x.dtype, vq__at(&a->x, r, c), n, x);
+            for (i = 0; i < n; i++) {
+                const uint32_t mag = vq__f32_bits(x[i]) & 0x7fffffffu;
+                const float at = mag ? vq__mul(vq__f32_make(mag), per) : 0.0f;
+                if (mag > 0x7f800000u) continue;
+                bin = at < (float)bins ? (int64_t)at : bins - 1;
+                if (bin >= bins) bin = bins - 1;
+                memcpy(&v, counts + bin * 8, 8);
+                v++;
+                memcpy(counts + bin * 8, &v, 8);
+            }
+        }
+}
+
+/* Of n numbers, the one from below that `percent` of them do not exceed. */
+static int64_t vq__rank(float percent, int64_t n)
+{
+    const double share = vq__product((double)percent, (double)n) / 100.0;
+    int64_t k;
+    if (!(share > 1.0)) return 1;
+    if (share >= (double)n) return n;
+    k = (int64_t)share;
+    return k + ((double)k < share);
+}
+
+float vq_histogram_percentile(const int64_t *counts, int64_t bins, float limit, float percent)
+{
+    int64_t all = 0, below = 0, need, b;
+    for (b = 0; b < bins; b++) all += counts[b];
+    need = vq__rank(percent, all);
+    if (all <= 0) return 0.0f;
+    for (b = 0; b < bins - 1 && (below += counts[b]) < need; b++) {}
+    return vq__mul((float)(b + 1), vq__div(limit, (float)bins));
+}
+
+/* How many numbers of a group have the bits above `shift` in common with `prefix`, by the eight
+   bits there; NaN not. */
+static void vq__tally(const vq__source *src, const vq__tile_of *t, uint32_t prefix, int shift,
+                      float *x, int64_t count[256], int *nan)
+{
+    int64_t r, c, n, i;
+    memset(count, 0, 256 * sizeof *count);
+    for (r = t->r0; r < t->r1; r++)
+        for (c = t->c0; c < t->c1; c += n) {
+            n = vq__min64(t->c1 - c, VQ__PIECE);
+            src->rows(src, r, c, n, x);
+            for (i = 0; i < n; i++) {
+                uint32_t u = vq__amax_bits(x[i], src->type);
+                if (x[i] != x[i]) { *nan = 1; continue; }
+                if (shift == 24 || u >> (shift + 8) == prefix) count[u >> shift & 255u]++;
+            }
+        }
+}
+
+static void vq__ref_percentile(const vq__loops *f, const void *args)
+{
+    const vq_percentile_args *a = (const vq_percentile_args *)args;
+    const vq__source src = vq__source_of(f, &a->x);
+    int64_t rows = a->x.shape[0], cols = a->x.shape[1], group[2], many[2], count[256], rank, i;
+    float x[VQ__PIECE];
+    vq__tile_of t;
+
+    vq_key_group(&a->key, rows, cols, group, many);
+    for (t.g = 0; !vq__empty(&a->x) && t.g < many[0]; t.g++)
+        for (t.h = 0; t.h < many[1]; t.h++) {                /* its digits, the highest first */
+            uint32_t bits = 0;
+            int shift, nan = 0;
+            t.r0 = t.g * group[0];
+            t.r1 = group[0] < rows - t.r0 ? t.r0 + group[0] : rows;
+            t.c0 = t.h * group[1];
+            t.c1 = group[1] < cols - t.c0 ? t.c0 + group[1] : cols;
+            for (rank = 0, shift = 24; shift >= 0; shift -= 8) {
+                vq__tally(&src, &t, bits, shift, x, count, &nan);
+                if (shift == 24) {
+                    for (i = 0; i < 256; i++) rank += count[i];
+                    if (!rank) break;
+                    rank = vq__rank(a->percent, rank);
+                }
+                for (i = 0; count[i] < rank; i++) rank -= count[i];
+                bits = bits << 8 | (uint32_t)i;
+            }
+            if (nan && vq__lacks_nan(a->key.elem)) bits = 0x7fc00000u;
+            vq__put_code(&a->amax, t.g, t.h, bits);
+        }
+}
+
+static void vq__ref_calibrate(const vq__loops *f, const void *args)
+{
+    const vq_calibrate_args *a = (const vq_calibrate_args *)args;
     const vq_key *k = &a->key;
     const int asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
-    const float g2 = k->scale2_kind ? vq__get(&a->scale2, 0, 0) : 1.0f;
-    int64_t rows = a->q.shape[0], cols = a->q.shape[1], i, j, group[2], count[2];
+    const float bound = vq__scalar(&a->bound, 0.0f), g2 = vq__scalar(&a->scale2, 1.0f);
+    const int64_t rows = vq__empty(&a->scale) ? 0 : a->scale.shape[0], cols = a->scale.shape[1];
+    float by[VQ__GROUPS];
+    uint32_t code[VQ__GROUPS], zero[VQ__GROUPS];
+    vq__stats st;
+    int64_t g, h, m, i;
 
-    vq_key_group(k, rows, cols, group, count);
-    if (vq__empty(&a->q)) return VQ_OK;
-    for (i = 0; i < rows; i++)
-        for (j = 0; j < cols; j++) {
-            int64_t g = i / group[0], h = j / group[1];
-            float s = vq__value_scale(k, vq__get(&a->scale, g, h), g2);
-            float zero = asym ? vq__get(&a->zero, g, h) : 0.0f;
-            vq__put_code(&a->y, i, j, vq__value_of(a->q.dtype, vq__get_code(&a->q, i, j), zero, s,
-                                                   a->y.dtype));
+    for (g = 0; g < rows; g++)
+        for (h = 0; h < cols; h += m) {
+            m = vq__min64(cols - h, VQ__GROUPS);
+            vq__clear_stats(&st, m);
+            for (i = 0; i < m; i++) {
+                uint32_t u;
+                if (asym) {
+                    st.lo[i] = vq__get(&a->lo, g, h + i);
+                    st.hi[i] = vq__get(&a->hi, g, h + i);
+                    st.nan[i] = st.lo[i] != st.lo[i] || st.hi[i] != st.hi[i];
+                    continue;
+                }
+                u = vq__get_code(&a->amax, g, h + i) & 0x7fffffffu;
+                st.nan[i] = u > 0x7f800000u;
+                st.amax[i] = u > 0x7f800000u ? 0u : u == 0x7f800000u ? 0x7f7fffffu : u;
+            }
+            f->scales(k, st.amax, st.lo, st.hi, st.nan, m, bound, g2, code, by, zero);
+            for (i = 0; i < m; i++)
+                if (st.nan[i])
+                    code[i] = vq_encode(k->scale_type, vq__f32_make(0x7fc00000u), VQ_SATURATE);
+            vq__put_row(&a->scale, g, h, m, code);
+            if (asym) vq__put_row(&a->zero, g, h, m, zero);
         }
-    return VQ_OK;
+    vq__pad(&a->scale);
+    if (asym) vq__pad(&a->zero);
+}
+#endif
+
+/* ===========================================================================
+   >>impl-ref-compare
+   =========================================================================== */
+
+#ifndef VQ_NO_COMPARE
+/* A code as a number that counts the steps from 0: -0 and 0 are the same. */
+static int64_t vq__steps_to(vq_dtype t, uint32_t code)
+{
+    const uint32_t sign = 1u << (vq__bits(t) - 1);
+    if (vq__is_any(t, VQ__INTS)) return (int64_t)vq_decode(t, code);
+    if (t == VQ_E8M0 || t == VQ_UE4M3) return (int64_t)code;
+    return code & sign ? -(int64_t)(code ^ sign) : (int64_t)code;
+}
+
+/* Puts an offender behind those that are as large or larger. */
+static void vq__keep_worst(vq_comparison *e, const vq_offender *o)
+{
+    int i = e->worst_count < VQ__COUNT(e->worst) ? e->worst_count : VQ__COUNT(e->worst) - 1;
+    if (i < e->worst_count && !(o->off > e->worst[i].off)) return;
+    if (e->worst_count < VQ__COUNT(e->worst)) e->worst_count++;
+    for (; i > 0 && o->off > e->worst[i - 1].off; i--) e->worst[i] = e->worst[i - 1];
+    e->worst[i] = *o;
+}
+
+static void vq__compare_ranges(vq_comparison *e, int side, float v)
+{
+    const uint32_t mag = vq__f32_bits(v) & 0x7fffffffu;
+    if (mag >= 0x7f800000u) {
+        if (mag > 0x7f800000u) e->nans[side]++; else e->infs[side]++;
+        return;
+    }
+    if (v < e->least[side]) e->least[side] = v;
+    if (v > e->most[side]) e->most[side] = v;
+}
+
+/* One element. Sums are made into the means at the end. */
+static void vq__compare_one(const vq_compare_args *a, vq_comparison *e, vq_offender *o,
+                            uint32_t x_code, uint32_t y_code)
+{
+    const float x = o->x = vq_decode(a->x.dtype, x_code), y = o->y = vq_decode(a->y.dtype, y_code);
+    const double size = (double)(y < 0.0f ? -y : y);
+    int bad = 0;
+    e->count++;
+    vq__compare_ranges(e, 0, x);
+    vq__compare_ranges(e, 1, y);
+    e->bits_apart += a->x.dtype == a->y.dtype ? x_code != y_code
+                                              : !(x == y || (x != x && y != y));
+    if (x != x || y != y) { bad = (x != x) != (y != y); e->nan_apart += bad; }
+    else if (!vq__is_finite(x) || !vq__is_finite(y)) { bad = x != y; e->inf_apart += bad; }
+    else {
+        int64_t step = vq__steps_to(a->y.dtype, y_code)
+                     - vq__steps_to(a->y.dtype, vq_encode(a->y.dtype, x, VQ_SATURATE));
+        if (step < 0) step = -step;
+        o->off = (double)x - (double)y;
+        if (o->off < 0.0) o->off = -o->off;
+        bad = o->off > (double)a->atol + vq__product((double)a->rtol, size);
+        e->pairs++;
+        e->mean_abs += o->off;
+        if (o->off > e->max_abs) e->max_abs = o->off;
+        if (size > 0.0) {
+            e->ulps[3]++;                                    /* pairs with y != 0, for now */
+            e->mean_rel += o->off / size;
+            if (o->off / size > e->max_rel) e->max_rel = o->off / size;
+        }
+        if (step > e->max_ulp) e->max_ulp = step;
+        if (step < 3) e->ulps[step]++;
+    }
+    if (!bad) return;
+    if (x != x || y != y || !vq__is_finite(x) || !vq__is_finite(y))
+        o->off = 1.0 / vq__opaque(0.0);
+    e->mismatches++;
+    if (e->first_count < VQ__COUNT(e->first)) e->first[e->first_count++] = *o;
+    vq__keep_worst(e, o);
+}
+
+static void vq__ref_compare(const vq__loops *f, const void *args)
+{
+    const vq_compare_args *a = (const vq_compare_args *)args;
+    const vq_tensor x = vq__rank4(&a->x), y = vq__rank4(&a->y);
+    const int skip = 4 - a->x.rank;
+    int64_t at[4], valued;
+    vq_comparison e;
+    int i, side;
+
+    (void)f;
+    memset(&e, 0, sizeof e);
+    e.rank = a->x.rank;
+    for (side = 0; side < 2; side++) {
+        e.least[side] = vq__f32_make(0x7f800000u);
+        e.most[side] = vq__f32_make(0xff800000u);
+    }
+    for (at[0] = 0; !vq__empty(&x) && at[0] < x.shape[0]; at[0]++)
+        for (at[1] = 0; at[1] < x.shape[1]; at[1]++) {
+            const vq_tensor p = vq__plane(&x, at[0], at[1]), q = vq__plane(&y, at[0], at[1]);
+            for (at[2] = 0; at[2] < x.shape[2]; at[2]++)
+                for (at[3] = 0; at[3] < x.shape[3]; at[3]++) {
+                    vq_offender o;
+                    memset(&o, 0, sizeof o);
+                    for (i = skip; i < 4; i++) o.at[i - skip] = at[i];
+                    vq__compare_one(a, &e, &o, vq__get_code(&p, at[2], at[3]),
+                                    vq__get_code(&q, at[2], at[3]));
+                }
+        }
+    valued = e.ulps[3];
+    e.ulps[3] = e.pairs - e.ulps[0] - e.ulps[1] - e.ulps[2];
+    if (e.pairs) e.mean_abs /= (double)e.pairs;
+    if (valued) e.mean_rel /= (double)valued;
+    for (side = 0; side < 2; side++)
+        if (e.least[side] > e.most[side]) e.least[side] = e.most[side] = 0.0f;
+    if (e.count) e.mismatch_percent = vq__product(100.0, (double)e.mismatches) / (double)e.count;
+    e.passed = e.mismatch_percent <= (double)a->budget;
+    *a->result = e;
+}
+
+static void vq__say_offenders(vq__text *t, const char *what, const vq_comparison *c,
+                              const vq_offender *o, int count)
+{
+    char number[96], x[40], y[40];
+    int i, j;
+    for (i = 0; i < count; i++) {
+        vq__say(t, i ? "            [" : what);
+        for (j = 0; j < c->rank; j++) vq__say_number(t, j ? ", " : "", o[i].at[j]);
+        vq__float_text(x, sizeof x, o[i].x);
+        vq__float_text(y, sizeof y, o[i].y);
+        vq__format(number, sizeof number, "]  %s, should be %s\n", x, y);
+        vq__say(t, number);
+    }
+}
+
+int vq_comparison_text(const vq_comparison *c, char *out, size_t size)
+{
+    static const char *const side[] = { "x", "y" };
+    vq__text t = vq__text_at(out, size);
+    char line[160], least[40], most[40];
+    int i;
+    vq__say(&t, c->passed ? "passed: " : "FAILED: ");
+    vq__say_number(&t, "", c->mismatches);
+    vq__say_number(&t, " of ", c->count);
+    vq__float_text(most, sizeof most, (float)c->mismatch_percent);
+    vq__format(line, sizeof line, " mismatch (%s %%)\n", most);
+    vq__say(&t, line);
+    vq__say_number(&t, "  NaN apart ", c->nan_apart);
+    vq__say_number(&t, ", infinity apart ", c->inf_apart);
+    vq__say_number(&t, ", bits apart ", c->bits_apart);
+    for (i = 0; i < 2; i++) {
+        vq__float_text(least, sizeof least, c->least[i]);
+        vq__float_text(most, sizeof most, c->most[i]);
+        vq__format(line, sizeof line, "\n  %s         %s to %s", side[i], least, most);
+        vq__say(&t, line);
+        vq__say_number(&t, ", NaN ", c->nans[i]);
+        vq__say_number(&t, ", infinity ", c->infs[i]);
+    }
+    for (i = 0; i < 2; i++) {
+        vq__float_text(most, sizeof most, (float)(i ? c->max_rel : c->max_abs));
+        vq__float_text(least, sizeof least, (float)(i ? c->mean_rel : c->mean_abs));
+        vq__format(line, sizeof line, "\n  %s  max %s, mean %s", i ? "relative" : "|x - y| ", most,
+                   least);
+        vq__say(&t, line);
+    }
+    vq__say_number(&t, "\n  ulps      max ", c->max_ulp);
+    for (i = 0; i < 4; i++) {
+        static const char *const of[] = { "; 0: ", ", 1: ", ", 2: ", ", more: " };
+        vq__say_number(&t, of[i], c->ulps[i]);
+    }
+    vq__say(&t, "\n");
+    vq__say_offenders(&t, "  first     [", c, c->first, c->first_count);
+    vq__say_offenders(&t, "  worst     [", c, c->worst, c->worst_count);
+    return (int)t.need;
 }
 #endif
 
@@ -4091,13 +5419,15 @@ static vq_status vq__ref_dequant(const void *args)
    =========================================================================== */
 
 static const struct vq__op {
-    const char *name;
-    void      (*see)(const void *args, vq__view *v);
-    vq_status (*check)(const void *args, vq_report *r);
-    vq_status (*ref)(const void *args);
+    const char     *name;
+    const vq_field *fields;
+    int             field_count;
+    vq_status     (*check)(const void *args, vq_report *r);
+    void          (*ref)(const vq__loops *f, const void *args);
 } vq__ops[] = {
-    { "none", NULL, NULL, NULL },
-#define X(ID, name) { #name, vq__args_##name, vq__check_##name, vq__ref_##name },
+    { "none", NULL, 0, NULL, NULL },
+#define X(ID, name) { #name, vq__fields_##name, VQ__COUNT(vq__fields_##name), \
+                      vq__check_##name, vq__ref_##name },
     VQ_OPS(X)
 #undef X
 };
@@ -4105,6 +5435,13 @@ static const struct vq__op {
 const char *vq_op_str(vq_op op)
 {
     return (unsigned)op < VQ_OP_COUNT ? vq__ops[op].name : "unknown";
+}
+
+const vq_field *vq_op_fields(vq_op op, int *count)
+{
+    const int known = (unsigned)op < VQ_OP_COUNT;
+    *count = known ? vq__ops[op].field_count : 0;
+    return known ? vq__ops[op].fields : NULL;
 }
 
 vq_op vq_op_of(const char *text)
@@ -4169,10 +5506,21 @@ static const struct vq__row vq__rows[] = {
     VQ__REFERENCE(QUANT, &vq__any_key)
     VQ__GPU(DEQUANT, &vq__fp8_keys)
     VQ__REFERENCE(DEQUANT, &vq__any_key)
+    VQ__REFERENCE(REQUANT, &vq__any_key)
+#endif
+#ifndef VQ_NO_OBSERVE
+    VQ__REFERENCE(AMAX, &vq__any_key)
+    VQ__REFERENCE(MINMAX, &vq__any_key)
+    VQ__REFERENCE(HISTOGRAM, NULL)
+    VQ__REFERENCE(PERCENTILE, &vq__any_key)
+    VQ__REFERENCE(CALIBRATE, &vq__any_key)
 #endif
 #ifndef VQ_NO_SCALES
     VQ__GPU(SCALE_CONVERT, NULL)
     VQ__REFERENCE(SCALE_CONVERT, NULL)
+#endif
+#ifndef VQ_NO_COMPARE
+    VQ__REFERENCE(COMPARE, NULL)
 #endif
     { VQ_OP_NONE, "none", VQ_SLOT_NONE, NULL, 0, 0, NULL, NULL }       /* never empty */
 };
@@ -4184,6 +5532,7 @@ struct vq_ctx {
     vq_platform       platform;
     char              arch[64], only[32];
     const vq_kernels *kernels;        /* NULL: none loaded */
+    const vq__loops  *loops;          /* of the reference: for the instructions that are there */
     int               planning;       /* desc.assume: as if this version's kernels were there */
     struct vq__block *blocks;         /* of vq_mem_alloc(); with mem, under lock */
     vq_mem            mem;
@@ -4306,7 +5655,7 @@ static vq_status vq__look(const vq_ctx *ctx, vq_op op, const void *args, vq__vie
     if ((unsigned)op >= VQ_OP_COUNT || op == VQ_OP_NONE)
         return vq__refuse(r, VQ_GUARD_VALUE, "op", (int64_t)op, VQ_OP_COUNT - 1);
     r->op = vq__ops[op].name;
-    vq__ops[op].see(args, v);
+    vq__see(v, vq__ops[op].fields, vq__ops[op].field_count, args);
     return vq__check_policy(r, &v->call->policy) ? r->status : vq__ops[op].check(args, r);
 }
 
@@ -4360,7 +5709,7 @@ vq_status vq_run(const vq_ctx *ctx, const vq_choice *c, const void *args)
         return vq__tell(&r, args ? call->report : NULL);
     }
     memset(&v, 0, sizeof v);
-    vq__ops[c->op].see(args, &v);
+    vq__see(&v, vq__ops[c->op].fields, vq__ops[c->op].field_count, args);
     r.op = vq__ops[c->op].name;
     r.impl = c->row->impl;
     s = vq__check_data(&v, &r);
@@ -4377,7 +5726,7 @@ vq_status vq_run(const vq_ctx *ctx, const vq_choice *c, const void *args)
     if (c->row->slot) s = vq__run_gpu(ctx, c->row->slot, args, &r);
     else {
         uint64_t was = vq__fp_enter();
-        s = vq__ops[c->op].ref(args);
+        vq__ops[c->op].ref(ctx->loops, args);
         vq__fp_leave(was);
     }
     if (ctx->desc.trace) ctx->desc.trace(ctx->desc.trace_user, VQ_AFTER, r.op, r.impl, args, s);
@@ -4408,7 +5757,8 @@ static void vq__count_bytes(const vq__view *v, vq_report *r)
         const vq_tensor *t = v->arg[i].t;
         int64_t n = vq__empty(t) ? 0 : vq_row_bytes(t->dtype, t->shape[t->rank - 1]);
         for (j = 0; n && j < t->rank - 1; j++) n *= t->shape[j];
-        if (v->arg[i].out) r->bytes_written += n; else r->bytes_read += n;
+        if (v->arg[i].out) r->bytes_written += n;
+        if (v->arg[i].out != VQ__OUT) r->bytes_read += n;
     }
 }
 
@@ -4436,44 +5786,10 @@ vq_status vq_explain(const vq_ctx *ctx, vq_op op, const void *args, vq_report *r
     return VQ_OK;
 }
 
-/* snprintf, piece by piece: `need` counts what did not fit, too. */
-typedef struct vq__text { char *out; size_t size, need; } vq__text;
-
-static void vq__put_text(vq__text *t, const char *s, size_t n)
-{
-    size_t room = t->need < t->size ? t->size - t->need : 0;
-    if (room > 1) {
-        size_t m = n < room ? n : room - 1;
-        memcpy(t->out + t->need, s, m);
-        t->out[t->need + m] = 0;
-    }
-    t->need += n;
-}
-
-static void vq__say(vq__text *t, const char *s) { vq__put_text(t, s, strlen(s)); }
-
-static void vq__say_number(vq__text *t, const char *before, int64_t v)
-{
-    char number[24];
-    vq__format(number, sizeof number, "%lld", (long long)v);
-    vq__say(t, before);
-    vq__say(t, number);
-}
-
 static const struct { uint32_t bit; const char *text; } vq__flag_text[] = {
     { VQ_ROW_EMULATED, "emulated" }, { VQ_ROW_BATCH_INVARIANT, "batch-invariant" },
     { VQ_ROW_BIT_EXACT, "bit-exact" }, { VQ_ROW_UNPROVEN, "unproven on this hardware" }
 };
-
-static vq__text vq__text_at(char *out, size_t size)
-{
-    vq__text t;
-    t.out = out;
-    t.size = size;
-    t.need = 0;
-    if (size) out[0] = 0;
-    return t;
-}
 
 int vq_report_text(const vq_report *rows, int count, char *out, size_t size)
 {
@@ -4699,6 +6015,9 @@ static vq_status vq__read_env(vq_ctx *ctx, vq_report *r)
     if ((unsigned)ctx->desc.backend >= VQ_BACKEND_COUNT)
         return vq__refuse(r, VQ_GUARD_VALUE, "desc.backend", (int)ctx->desc.backend,
                           VQ_BACKEND_COUNT - 1);
+    if (ctx->desc.without >> VQ_CAP_COUNT)
+        return vq__refuse(r, VQ_GUARD_VALUE, "desc.without", ctx->desc.without,
+                          (1 << VQ_CAP_COUNT) - 1);
     if (ctx->desc.device < 0 || (ctx->desc.device && ctx->desc.backend == VQ_CPU))
         return vq__refuse(r, VQ_GUARD_VALUE, "desc.device", ctx->desc.device, 0);
     return VQ_OK;
@@ -4765,10 +6084,12 @@ vq_status vq_init(const vq_desc *desc, vq_ctx **out)
     ctx->desc.report = NULL;
     ctx->platform = vq__platforms[0];
     ctx->platform.caps |= vq__cpu_caps();
+    ctx->loops = vq__pick_loops(ctx->platform.caps & ~ctx->desc.without);
     memcpy(ctx->arch, "cpu", 4);
     failed = vq__self_test();
     if (failed) vq__refuse(&r, VQ_GUARD_SELFTEST, "this build", failed, 0);
     else vq__choose(ctx, &r);
+    ctx->platform.caps &= ~ctx->desc.without;
     if (r.status) VQ_FREE(ctx);
     else *out = ctx;
     return vq__tell(&r, desc ? desc->report : NULL);

@@ -4,7 +4,8 @@
 
    The main job on data made here: LLM activations have a few channels that are a hundred
    times larger than the rest, in every token. Prints what each key and encoding keeps of
-   them, then what every op and key would do on this machine and on two that are not here. */
+   them, then every key that has a name, then what every op would do on this machine and on two
+   that are not here. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,42 +48,110 @@ static const struct { vq_key_id id; const char *what; } keys[] = {
 };
 
 static uint16_t x[TOKENS * HIDDEN];
-static uint8_t q[TOKENS * HIDDEN];
-static float y[TOKENS * HIDDEN], scale[TOKENS * (HIDDEN / 128)];
+static uint8_t q[TOKENS * HIDDEN], zero[TOKENS * (HIDDEN / 16)];
+static float y[TOKENS * HIDDEN], scale[TOKENS * (HIDDEN / 16)];
+static float amax[TOKENS * (HIDDEN / 16)], lo[TOKENS * (HIDDEN / 16)], hi[TOKENS * (HIDDEN / 16)];
 
-static int quantize(const vq_ctx *vq, vq_key key, const char *what)
+typedef struct result { int64_t bytes; double sqnr, worst, lost; } result;
+
+/* The scales of a static key, from this very tensor: what a dynamic key of its kind makes. */
+static vq_status calibrate(const vq_ctx *vq, const vq_quant_args *to, vq_report *why)
+{
+    const int asym = (to->key.flags & VQ_KEY_ASYMMETRIC) != 0;
+    vq_calibrate_args a = VQ_ZERO;
+    vq_amax_args m = VQ_ZERO;
+    vq_minmax_args mm = VQ_ZERO;
+    vq_tensor at = to->scale;
+    at.dtype = VQ_F32;
+    a.key = to->key;
+    a.key.flags &= ~VQ_KEY_STATIC;
+    a.key.scale_rule = asym ? VQ_SCALE_RANGE
+                     : to->key.scale_type == VQ_E8M0 ? VQ_SCALE_RCEIL : VQ_SCALE_DIV;
+    a.scale = to->scale;
+    a.scale2 = to->scale2;
+    a.call.report = m.call.report = mm.call.report = why;
+    m.key = mm.key = a.key;
+    m.x = mm.x = to->x;
+    m.amax = mm.lo = mm.hi = at;
+    m.amax.data = amax;
+    mm.lo.data = lo;
+    mm.hi.data = hi;
+    if (asym) {
+        a.lo = mm.lo;
+        a.hi = mm.hi;
+        a.zero = to->zero;
+        return vq_minmax(vq, &mm) ? why->status : vq_calibrate(vq, &a);
+    }
+    a.amax = m.amax;
+    return vq_amax(vq, &m) ? why->status : vq_calibrate(vq, &a);
+}
+
+/* Quantizes x, dequantizes it, and looks at what is left. given: the scale of a static key. */
+static int measure(const vq_ctx *vq, vq_key key, float given, result *out)
 {
     vq_report why = VQ_ZERO;
     vq_quant_args a = VQ_ZERO;
     vq_dequant_args d = VQ_ZERO;
-    double signal = 0.0, noise = 0.0, worst = 0.0;
+    double signal = 0.0, noise = 0.0;
+    float second = 448.0f * 6.0f / 256.0f;   /* NVFP4's: |x| < 256 */
     int64_t i, rest = 0, zeros = 0;
 
-    a.key = key;
+    if (key.scale2_kind == VQ_SCALE2_MUL) second = 1.0f / second;
+    a.key = d.key = key;
     a.x = vq_tensor_2d(x, VQ_BF16, TOKENS, HIDDEN, VQ_HOST);
-    a.q = vq_tensor_2d(q, key.elem, TOKENS, HIDDEN, VQ_HOST);
-    a.scale = vq_scale_for(&key, a.q, VQ_ROWS, scale);
-    a.call.report = &why;
-    if (key.flags & VQ_KEY_STATIC) scale[0] = 256.0f / key.code_max;   /* calibrated: |x| < 256 */
-    if (vq_quant(vq, &a) != VQ_OK) { fprintf(stderr, "%s\n", why.text); return 1; }
-
-    d.key = key;
-    d.q = a.q;
-    d.scale = a.scale;
+    a.q = d.q = vq_tensor_2d(q, key.elem, TOKENS, HIDDEN, VQ_HOST);
+    a.scale = d.scale = vq_scale_for(&key, a.q, VQ_ROWS, scale);
     d.y = vq_tensor_2d(y, VQ_F32, TOKENS, HIDDEN, VQ_HOST);
-    d.call.report = &why;
-    if (vq_dequant(vq, &d) != VQ_OK) { fprintf(stderr, "%s\n", why.text); return 1; }
-
+    if (key.flags & VQ_KEY_ASYMMETRIC) {
+        a.zero = a.scale;
+        a.zero.dtype = key.elem;
+        if (vq_dtype_bits(key.elem) < 8) a.zero.stride[0] = vq_row_bytes(key.elem, a.zero.shape[1]);
+        a.zero.data = zero;
+        d.zero = a.zero;
+    }
+    if (key.scale2_kind) a.scale2 = d.scale2 = vq_tensor_2d(&second, VQ_F32, 1, 1, VQ_HOST);
+    a.call.report = d.call.report = &why;
+    if (given != 0.0f) scale[0] = given;
+    if (((key.flags & VQ_KEY_STATIC) && given == 0.0f && calibrate(vq, &a, &why) != VQ_OK)
+        || vq_quant(vq, &a) != VQ_OK || vq_dequant(vq, &d) != VQ_OK) {
+        fprintf(stderr, "%s\n", why.text);
+        return 1;
+    }
+    out->worst = 0.0;
     for (i = 0; i < (int64_t)TOKENS * HIDDEN; i++) {
         double v = (double)vq_f32_from_bf16(x[i]), e = (double)y[i] - v;
         signal += v * v;
         noise += e * e;
-        if (fabs(e) > worst) worst = fabs(e);
+        if (fabs(e) > out->worst) out->worst = fabs(e);
         if (fabs(v) < 16.0 && v != 0.0) { rest++; zeros += y[i] == 0.0f; }
     }
+    out->bytes = vq_tensor_bytes(a.q) + vq_tensor_bytes(a.scale)
+               + (a.zero.rank ? vq_tensor_bytes(a.zero) : 0) + (key.scale2_kind ? 4 : 0);
+    out->sqnr = vq_sqnr_db(signal, noise);
+    out->lost = 100.0 * (double)zeros / (double)rest;
+    return 0;
+}
+
+static int quantize(const vq_ctx *vq, vq_key key, const char *what)
+{
+    result r;
+    if (measure(vq, key, key.flags & VQ_KEY_STATIC ? 256.0f / key.code_max : 0.0f, &r)) return 1;
     printf("  %-24s%-18s%8.0f%10lld%9.2f dB%10.4f%11.3f %%\n", what, vq_dtype_str(key.elem),
-           (double)key.code_max, (long long)(vq_tensor_bytes(a.q) + vq_tensor_bytes(a.scale)),
-           10.0 * log10(signal / noise), worst, 100.0 * (double)zeros / (double)rest);
+           (double)key.code_max, (long long)r.bytes, r.sqnr, r.worst, r.lost);
+    return 0;
+}
+
+static int every_key(const vq_ctx *vq)
+{
+    result r;
+    int k;
+    printf("\n  %-30s%10s%12s%12s%13s\n", "every key that has a name", "bytes", "SQNR", "worst",
+           "lost to 0");
+    for (k = 0; k < VQ_KEY_COUNT; k++) {
+        if (measure(vq, vq_key_preset((vq_key_id)k), 0.0f, &r)) return 1;
+        printf("  %-30s%10lld%9.2f dB%12.4f%11.3f %%\n", vq_key_name((vq_key_id)k),
+               (long long)r.bytes, r.sqnr, r.worst, r.lost);
+    }
     return 0;
 }
 
@@ -165,6 +234,7 @@ int main(void)
             if (f) key = vq_key_as(key, VQ_E4M3FNUZ, vq_fp8_max(VQ_E4M3FNUZ, 1));
             failed |= quantize(vq, key, keys[k].what);
         }
+    failed |= every_key(vq);
     vq_free(vq);
     explain(NULL);
     explain("gfx942");

@@ -10,7 +10,7 @@
 #define VQ_IMPLEMENTATION
 #include "../vq.h"
 
-enum { PLACES = 4, REASONS = 64, ROWS = 16, TOKENS = 256, HIDDEN = 1024 };
+enum { PLACES = 4, REASONS = 64, ROWS = 16, TOKENS = 256, HIDDEN = 1024, EXPERTS = 8 };
 
 static const char *const places[PLACES] = {"cpu", "gfx942", "gfx950", "sm_90"};
 
@@ -20,14 +20,28 @@ static const vq_key_id keys[] = {
 };
 
 static const struct { vq_op op; const char *family; } families[] = {
-#define X(ID, name) {VQ_OP_##ID, "convert"},
+#define X(ID, op) {VQ_OP_##ID, "convert"},
     VQ__OPS_CONVERT(X)
 #undef X
-#define X(ID, name) {VQ_OP_##ID, "quant"},
+#define X(ID, op) {VQ_OP_##ID, "quant"},
     VQ__OPS_QUANT(X)
 #undef X
-#define X(ID, name) {VQ_OP_##ID, "scales"},
+/*ISSUE4
+#define X(ID, op) {VQ_OP_##ID, "act"},
+    VQ__OPS_ACT(X)
+#undef X
+#define X(ID, op) {VQ_OP_##ID, "norm"},
+    VQ__OPS_NORM(X)
+#undef X
+ISSUE4*/
+#define X(ID, op) {VQ_OP_##ID, "observe"},
+    VQ__OPS_OBSERVE(X)
+#undef X
+#define X(ID, op) {VQ_OP_##ID, "scales"},
     VQ__OPS_SCALES(X)
+#undef X
+#define X(ID, op) {VQ_OP_##ID, "compare"},
+    VQ__OPS_COMPARE(X)
 #undef X
 };
 
@@ -79,63 +93,90 @@ static int op_index(void)
 }
 
 typedef union any_args {
-    vq_call                call;
-    vq_cast_args           cast;
-    vq_fnuz_normalize_args fnuz_normalize;
-    vq_quant_args          quant;
-    vq_dequant_args        dequant;
-    vq_scale_convert_args  scale_convert;
+    vq_call     call;
+    char        bytes[4096];
+    vq_offender align;
 } any_args;
 
-/* Arguments without data, which is enough to ask: [TOKENS, HIDDEN] of bf16. */
-static int args_for(vq_op op, const vq_platform *p, vq_key_id id, vq_where at, any_args *a)
+static int is(const char *name, const char *a, const char *b, const char *c)
 {
-    vq_dtype fp8 = vq_fp8_dtype(p);
-    vq_dtype other = fp8 == VQ_E4M3FN ? VQ_E4M3FNUZ : VQ_E4M3FN;
+    return !strcmp(name, a) || (b && !strcmp(name, b)) || (c && !strcmp(name, c));
+}
+
+/* The tensor of a field, without data, which is enough to ask: [TOKENS, HIDDEN] of bf16 and what
+   goes with it. Rank 0: not in this key. */
+static vq_tensor tensor_for(vq_op op, const char *name, const vq_key *k, const vq_platform *p,
+                            vq_where at)
+{
+    const char *of = vq_op_str(op);
+    const int asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0, masked = !strncmp(of, "masked_", 7);
+    const int gated = strstr(of, "act_mul") != NULL;
+    const vq_dtype fp8 = vq_fp8_dtype(p), other = fp8 == VQ_E4M3FN ? VQ_E4M3FNUZ : VQ_E4M3FN;
+    vq_tensor none = VQ_ZERO, t = vq_tensor_2d(NULL, VQ_BF16, TOKENS, HIDDEN, at);
+    vq_tensor q = vq_tensor_2d(NULL, k->elem, TOKENS, HIDDEN, at);
+    vq_tensor scale = vq_scale_for(k, q, VQ_ROWS, NULL);
+    int64_t shape[3];
+    shape[0] = EXPERTS;
+    shape[1] = TOKENS;
+    shape[2] = 2 * HIDDEN;
+    if (op == VQ_OP_FNUZ_NORMALIZE) {
+        if (is(name, "scale", "scale_out", NULL)) return vq_tensor_2d(NULL, VQ_F32, TOKENS, 1, at);
+        return vq_tensor_2d(NULL, is(name, "x", NULL, NULL) ? other : fp8, TOKENS, HIDDEN, at);
+    }
+    if (op == VQ_OP_SCALE_CONVERT)
+        return vq_tensor_ordered(VQ_E8M0, TOKENS, HIDDEN / 32,
+                                 is(name, "x", NULL, NULL) ? VQ_ROWS : VQ_TILES_128X4, NULL, at);
+    if (op == VQ_OP_CAST && is(name, "y", NULL, NULL)) t.dtype = fp8, t.stride[0] = HIDDEN;
+    if (is(name, "q", "q_out", NULL)) t = q;
+    if (is(name, "scale", "scale_out", NULL)) t = scale;
+    if (is(name, "zero", "zero_out", NULL))
+        t = asym ? vq_tensor_2d(NULL, k->elem, scale.shape[0], scale.shape[1], at) : none;
+    if (is(name, "amax", "lo", "hi"))
+        t = op == VQ_OP_CALIBRATE && asym == is(name, "amax", NULL, NULL) ? none
+          : vq_tensor_2d(NULL, VQ_F32, scale.shape[0], scale.shape[1], at);
+    if (is(name, "bound", NULL, NULL))
+        t = k->bound_kind ? vq_tensor_2d(NULL, VQ_F32, 1, 1, at) : none;
+    if (is(name, "scale2", "scale2_out", NULL))
+        t = k->scale2_kind ? vq_tensor_2d(NULL, VQ_F32, 1, 1, at) : none;
+    if (is(name, "residual", "gate", "status")) t = none;
+    if (is(name, "weight", NULL, NULL)) t = vq_tensor_nd(NULL, VQ_BF16, 1, shape + 2, at);
+    if (is(name, "weight", NULL, NULL)) t.shape[0] = HIDDEN;
+    if (is(name, "counts", NULL, NULL))
+        t = masked ? vq_tensor_nd(NULL, VQ_INT32, 1, shape, at)
+                   : vq_tensor_2d(NULL, VQ_INT64, 1, 100, at);
+    if (gated && is(name, "x", NULL, NULL))
+        t = vq_tensor_nd(NULL, VQ_BF16, masked ? 3 : 2, shape + !masked, at);
+    if (masked && is(name, "q", "scale", NULL)) {
+        shape[2] = t.shape[1];
+        t = vq_tensor_nd(NULL, t.dtype, 3, shape, at);
+    }
+    return t;
+}
+
+static void args_for(vq_op op, const vq_platform *p, vq_key_id id, vq_where at, any_args *a)
+{
+    static vq_comparison result;
     vq_key key = vq_key_on(vq_key_preset(id), p);
-    vq_tensor x = vq_tensor_2d(NULL, VQ_BF16, TOKENS, HIDDEN, at);
-    vq_tensor q = vq_tensor_2d(NULL, key.elem, TOKENS, HIDDEN, at);
-    vq_tensor one = vq_tensor_2d(NULL, VQ_F32, 1, 1, at), none = VQ_ZERO;
-    vq_tensor zero = vq_scale_for(&key, q, VQ_ROWS, NULL);
-    zero = vq_tensor_2d(NULL, key.elem, zero.shape[0], zero.shape[1], at);
+    const float eps = 1e-6f, limit = 1.0f;
+    const void *where = &result;
+    const vq_field *f;
+    int n, i;
     memset(a, 0, sizeof *a);
-    switch (op) {
-    case VQ_OP_CAST:
-        a->cast.x = x;
-        a->cast.y = vq_tensor_2d(NULL, fp8, TOKENS, HIDDEN, at);
-        return 1;
-    case VQ_OP_FNUZ_NORMALIZE:
-        a->fnuz_normalize.x = vq_tensor_2d(NULL, other, TOKENS, HIDDEN, at);
-        a->fnuz_normalize.y = vq_tensor_2d(NULL, fp8, TOKENS, HIDDEN, at);
-        a->fnuz_normalize.scale = vq_tensor_2d(NULL, VQ_F32, TOKENS, 1, at);
-        a->fnuz_normalize.scale_out = a->fnuz_normalize.scale;
-        return 1;
-    case VQ_OP_QUANT:
-        a->quant.key = key;
-        a->quant.x = x;
-        a->quant.q = q;
-        a->quant.scale = vq_scale_for(&key, q, VQ_ROWS, NULL);
-        a->quant.zero = key.flags & VQ_KEY_ASYMMETRIC ? zero : none;
-        a->quant.bound = key.bound_kind ? one : none;
-        a->quant.scale2 = key.scale2_kind ? one : none;
-        return 1;
-    case VQ_OP_DEQUANT:
-        a->dequant.key = key;
-        a->dequant.q = q;
-        a->dequant.scale = vq_scale_for(&key, q, VQ_ROWS, NULL);
-        a->dequant.zero = key.flags & VQ_KEY_ASYMMETRIC ? zero : none;
-        a->dequant.scale2 = key.scale2_kind ? one : none;
-        a->dequant.y = x;
-        return 1;
-    case VQ_OP_SCALE_CONVERT:
-        x = vq_tensor_ordered(VQ_E8M0, TOKENS, HIDDEN / 32, VQ_ROWS, NULL, at);
-        q = vq_tensor_ordered(VQ_E8M0, TOKENS, HIDDEN / 32, VQ_TILES_128X4, NULL, at);
-        a->scale_convert.x = x;
-        a->scale_convert.y = q;
-        return 1;
-    default:
-        fprintf(stderr, "docs: no arguments for vq_%s here\n", vq_op_str(op));
-        return 0;
+    for (f = vq_op_fields(op, &n), i = 0; i < n; i++) {
+        char *to = a->bytes + f[i].offset;
+        vq_tensor t;
+        if (f[i].kind == VQ_FIELD_KEY) memcpy(to, &key, sizeof key);
+        else if (f[i].kind == VQ_FIELD_RESULT && op == VQ_OP_COMPARE)
+            memcpy(to, &where, sizeof where);
+        else if (f[i].kind == VQ_FIELD_FLOAT && is(f[i].name, "eps", NULL, NULL))
+            memcpy(to, &eps, sizeof eps);
+        else if (f[i].kind == VQ_FIELD_FLOAT
+                 && (op == VQ_OP_HISTOGRAM || is(f[i].name, "percent", NULL, NULL)))
+            memcpy(to, &limit, sizeof limit);
+        else if (f[i].kind < VQ_FIELD_KEY) {
+            t = tensor_for(op, f[i].name, &key, p, at);
+            memcpy(to, &t, sizeof t);
+        }
     }
 }
 
@@ -168,7 +209,7 @@ static int cell(const vq_ctx *ctx, vq_op op, vq_key_id id, char out[64])
     vq_report rows[ROWS], why = VQ_ZERO;
     any_args a;
     int i, n = 0;
-    if (!args_for(op, &p, id, at, &a)) return 0;
+    args_for(op, &p, id, at, &a);
     a.call.report = &why;
     if (vq_explain(ctx, op, &a, rows, ROWS, &n) != VQ_OK) {
         snprintf(out, 64, "no (%d)", reason(&why));
@@ -221,7 +262,7 @@ static int print_rows(vq_ctx *const ctx[PLACES])
     for (op = 1; op < VQ_OP_COUNT; op++) {
         char name[80];
         if (op == VQ_OP_QUANT || op == VQ_OP_DEQUANT) continue;
-        if (!row_of(ctx, (vq_op)op, keys[0], one)) return 0;
+        if (!row_of(ctx, (vq_op)op, keys[1], one)) return 0;
         snprintf(name, sizeof name, "`%s`", vq_op_str((vq_op)op));
         print_row(name, "", one);
     }

@@ -10,6 +10,8 @@
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
 #define IS(t)    (1 << (t))
 #define ANY      (IS(VQ_DTYPE_COUNT) - 2)
+#define COUNTS   (IS(VQ_INT32) | IS(VQ_INT64))
+#define CODES    (ANY & ~COUNTS)
 #define WIDES    (IS(VQ_F32) | IS(VQ_F16) | IS(VQ_BF16))
 #define FP8S     (IS(VQ_E4M3FN) | IS(VQ_E4M3FNUZ) | IS(VQ_E5M2) | IS(VQ_E5M2FNUZ))
 #define PACKED   (IS(VQ_E2M3) | IS(VQ_E3M2) | IS(VQ_E2M1) | IS(VQ_INT4) | IS(VQ_UINT4))
@@ -125,8 +127,8 @@ typedef struct {
 #define AT_(op, t) offsetof(any, op.t)
 #define CAST(name, fill, xb, yb, twin, to) \
     { name, "cast", VQ_OP_CAST, fill, 2, { \
-        { "x", AT_(cast, x), 0, 0, 1, 0, -1, xb, ANY }, \
-        { "y", AT_(cast, y), 1, 0, 1, 2, twin, yb, ANY } } }
+        { "x", AT_(cast, x), 0, 0, 1, 0, -1, xb, CODES }, \
+        { "y", AT_(cast, y), 1, 0, 1, 2, twin, yb, CODES } } }
 #define QUANT(name, fill, out) \
     { name, "quant", VQ_OP_QUANT, fill, 3, { \
         { "x", AT_(quant, x), 0, 1, 1, 2, -1, 2048, WIDES }, \
@@ -134,7 +136,7 @@ typedef struct {
         { "scale", AT_(quant, scale), out, 0, 1, 2, -1, 32, IS(VQ_F32) } } }
 #define SCALE(name, fill, xb, yb, rank, type) \
     { name, "scale_convert", VQ_OP_SCALE_CONVERT, fill, 2, { \
-        { "x", AT_(scale, x), 0, 0, 0, rank, -1, xb, ANY & ~PACKED }, \
+        { "x", AT_(scale, x), 0, 0, 0, rank, -1, xb, CODES & ~PACKED }, \
         { "y", AT_(scale, y), 1, 0, 0, rank, -1, yb, IS(type) } } }
 
 static const subject subjects[] = {
@@ -649,7 +651,7 @@ static void a_type_that_does_not_fit_the_others_is_refused(void)
     BESIDE(FNUZ, a.fnuz.scale.dtype = VQ_BF16, TYPE, "scale_out", VQ_F32, IS(VQ_BF16));
     BESIDE(FNUZ, a.fnuz.scale.dtype = VQ_E8M0, TYPE, "scale_out", VQ_F32, IS(VQ_E8M0));
     for (i = 1; i < VQ_DTYPE_COUNT; i++) {
-        if (PACKED >> i & 1) continue;
+        if ((PACKED | COUNTS) >> i & 1) continue;
         if (i != VQ_F32)
             BESIDE(SCALE_ROWS, a.scale.x.dtype = (vq_dtype)i, TYPE, "y", VQ_F32, IS(i));
         if (i != VQ_E8M0)
@@ -759,7 +761,8 @@ static void every_overlap_of_an_output_is_refused(void)
         for (i = 0; i < s->parts; i++)
             for (j = 0; j < s->parts; j++) {
                 const part *p = &s->part[i], *o = &s->part[j];
-                const char *arg = i > j ? p->name : o->name, *other = i > j ? o->name : p->name;
+                const int mine = p->out && (i > j || !o->out);  /* an output's fault, a later one's */
+                const char *arg = mine ? p->name : o->name, *other = mine ? o->name : p->name;
                 const int at[] = { 0, 1, -1, o->bytes / 2, o->bytes - 1, 1 - p->bytes };
                 if (i == j || (!p->out && !o->out)) continue;
                 for (d = 0; d < COUNT(at); d++) {            /* p's first byte, from o's */

@@ -468,7 +468,7 @@ static void run_ops(const vq_ctx *vq, output *o)
                i < 2 * COLS ? (u & 0x81ff0000u) | 0x3f000000u | (t_rand() % 3u * 0x8000u) :
                i < 3 * COLS ? u & 0x807fffffu : u;
     }
-    for (t = 1; t < VQ_DTYPE_COUNT; t++)
+    for (t = 1; t < VQ_INT32; t++)
         for (k = 0; k < VQ_OVERFLOW_COUNT; k++) {
             vq_cast_args a = VQ_ZERO;
             a.x = in;

@@ -1259,7 +1259,7 @@ static void quant_refuses_each_bad_argument_and_writes_nothing(void)
     REFUSED_TO_RUN(quant, a.scale.data = (char *)a.x.data + 100, OVERLAP, "scale");
     REFUSED_TO_RUN(quant, a.scale.data = (char *)a.q.data + T * H - 1, OVERLAP, "scale");
     REFUSED_TO_RUN(quant, a.key = vq_key_preset(VQ_KEY_FP8_STATIC_TOKEN); a.scale.shape[1] = 1;
-                   a.scale.data = a.q.data, OVERLAP, "scale");
+                   a.scale.data = a.q.data, OVERLAP, "q");
 
     /* Keys of formats and rules that the kernels do not serve, in tensors that are right for them. */
     for (i = 0; i < VQ_KEY_COUNT; i++) {

@@ -1712,14 +1712,14 @@ static job             host;
     X(zero_in_q,      A, 1, "zero",   OVERLAP, qa.zero.data = (char *)qa.q.data + 1) \
     X(zero_in_scale,  A, 1, "zero",   OVERLAP, qa.zero.data = qa.scale.data) \
     X(zero_in_x,      A, 1, "zero",   OVERLAP, qa.zero.data = (char *)qa.x.data + 3) \
-    X(bound_in_q,     A, 1, "bound",  OVERLAP, qa.bound.data = qa.q.data) \
-    X(bound_in_zero,  A, 1, "bound",  OVERLAP, qa.bound.data = qa.zero.data) \
-    X(bound_in_scale, A, 1, "bound",  OVERLAP, qa.bound.data = qa.scale.data) \
-    X(scale2_in_q,    B, 1, "scale2", OVERLAP, qa.scale2.data = qa.q.data) \
-    X(scale2_in_scale, B, 1, "scale2", OVERLAP, qa.scale2.data = qa.scale.data) \
+    X(bound_in_q,     A, 1, "q",      OVERLAP, qa.bound.data = qa.q.data) \
+    X(bound_in_zero,  A, 1, "zero",   OVERLAP, qa.bound.data = qa.zero.data) \
+    X(bound_in_scale, A, 1, "scale",  OVERLAP, qa.bound.data = qa.scale.data) \
+    X(scale2_in_q,    B, 1, "q",      OVERLAP, qa.scale2.data = qa.q.data) \
+    X(scale2_in_scale, B, 1, "scale",  OVERLAP, qa.scale2.data = qa.scale.data) \
     X(scale_in_q,     B, 1, "scale",  OVERLAP, qa.scale.data = qa.q.data) \
-    X(zero_in_y,      A, 2, "zero",   OVERLAP, da.zero.data = da.y.data) \
-    X(scale2_in_y,    B, 2, "scale2", OVERLAP, da.scale2.data = da.y.data) \
+    X(zero_in_y,      A, 2, "y",      OVERLAP, da.zero.data = da.y.data) \
+    X(scale2_in_y,    B, 2, "y",      OVERLAP, da.scale2.data = da.y.data) \
     X(y_in_scale,     B, 2, "y",      OVERLAP, da.y.data = da.scale.data) \
     X(y_type,         B, 2, "y",      TYPE,    da.y.dtype = VQ_E4M3FN) \
     X(y_shape,        A, 2, "y",      SHAPE,   da.y.shape[0]++)

@@ -60,7 +60,10 @@ says() {
     grep -qF -e "$1" "$top/stdout" || note "needed '$1' in: $(head -c 400 "$top/stdout")"
 }
 
-equal() { test "$1" = "$2" || note "${3:-found}: found $1, needed $2"; }
+equal() {
+    test "$1" = "$2" ||
+        note "${3:-found}: found $(echo "$1" | head -c 200), needed $(echo "$2" | head -c 200)"
+}
 
 t() {                                  # t NAME: the function of that name is a case
     : > "$top/notes"
@@ -136,6 +139,13 @@ printf "$(awk 'BEGIN { for (i = 0; i < 2048; i++)
 st in/matrix.st "$(tensors x BF16 4,512 0,4096)" < in/matrix
 { cat in/matrix; hex 01 02 03 04 05 06 07 08; cat in/matrix; } | st in/model.st \
 "$(tensors w.b BF16 16,128 4104,8200 bias BF16 4 4096,4104 w.a BF16 4,512 0,4096)"
+# [128, 128], every preset's group
+{ for _ in 1 2 3 4 5 6 7 8; do cat in/matrix; done; hex 00 00 00 00 00 00 00 00; } |
+    st in/square.st "$(tensors x BF16 128,128 0,32768 ids I64 1 32768,32776)"
+{ head -c 384 in/matrix; head -c 512 in/matrix; } |
+    st in/odd.st "$(tensors w.odd BF16 2,96 0,384 w.even BF16 2,128 384,896)"
+hex 00 00 00 00 00 00 00 00 | st in/ids.st "$(tensors ids I64 1 0,8)"
+{ hex 7e 80 7f 38 00 00 80 3f; } | st in/pair "$(tensors q F8_E4M3 1,4 0,4 scale F32 1,1 4,8)"
 
 # --- the command line ------------------------------------------------------
 
@@ -160,7 +170,9 @@ what_cannot_be_read_is_usage() {
     refused 2 'needs -i and -o' run quant --key fp8_token -i in/four.st
     refused 2 'needs --shape' explain quant --key fp8_token
     refused 2 'run cast: takes no --key' run cast --key fp8_token -i in/four.st -o out/y
-    refused 2 '--all' run cast --all -i in/four.st -o out/y
+    refused 2 'needs --set out' run cast --all -i in/four.st -o out/y
+    refused 2 'needs --from' run requant --key fp8_token -i in/four.st -o out/y
+    refused 2 'needs -i' run compare
     refused 2 '--error' run dequant --error --key fp8_token -i in/four.st -o out/y
     refused 2 '--shape' run quant --shape 1,4
 }
@@ -192,6 +204,13 @@ names_that_are_unknown_are_refused() {
     refused 2 'found cuda, needed hip' explain quant --key fp8_token --shape 4,4 --device gfx950 \
         --backend cuda
     refused 2 'found cpu, needed cuda' info --device sm_90 --backend cpu
+    refused 2 'found 1x' run amax --key fp8_token --set running=1x -i in/four.st -o out/y
+    refused 2 'found 0' run histogram --set bins=0 -i in/four.st -o out/y
+    refused 2 'amax is not a number' run compare --set atol=amax -i in/four.st
+    refused 2 '--from nosuch' run requant --from nosuch --key fp8_token -i in/four.st -o out/y
+    for caps in '' , avx512, ,avx2 avx avx22 nosuch; do
+        refused 2 'no capability' info --without "$caps"
+    done
     works explain quant --key fp8_token --shape 4,4 --device gfx950 --backend hip
 }
 
@@ -214,6 +233,28 @@ what_an_op_does_not_use_is_refused() {
     refused 2 'takes no --set order' explain fnuz_normalize --set order=rows --shape 4,4
     refused 2 'takes no --x-type' explain dequant --key fp8_token --x-type f16 --shape 4,4
     refused 2 'takes no --as' run cast --as float8_e4m3fn --set out=f16 -i in/four.st -o out/y
+    refused 2 'takes no --static' run cast --static --set out=f16 -i in/four.st -o out/y
+    refused 2 'takes no --from' $q fp8_token --from fp8_token
+    refused 2 'takes no --set scale' run dequant --key fp8_token --set scale=1 -i in/four.st \
+        -o out/y
+    refused 2 'takes no --set x' $q fp8_token --set x=1
+    refused 2 'takes no --set key' $q fp8_token --set key=1
+    refused 2 'takes no --set bins' $q fp8_token --set bins=8
+    refused 2 'takes no --set limit' run amax --key fp8_token --set limit=8 -i in/four.st -o out/y
+    refused 2 '--set scale2: has no part in this key' $q fp8_token --set scale2=1
+    refused 2 '--set bound: has no part in this key' $q fp8_token --set bound=1
+    refused 2 '--set zero: has no part in this key' $q fp8_static --set scale=1 --set zero=1
+    refused 2 '--set zero: the key is not static' $q int8_token_azp --set zero=1
+    refused 2 '--set zero: scale=amax makes it' $q int8_static_tensor_azp --set scale=amax \
+        --set zero=1
+    refused 2 'is for scales of ue4m3' $q \
+        float8_e4m3fn/f32/1x-1/dyn/amax.div448/x.div.s/scale2=mul --set scale2=amax
+    refused 2 'is not a number' $q int8_static_tensor_azp --set zero=amax
+    refused 2 'every: is for quant' run amax --key every -i in/four.st -o out/y
+    refused 2 'every: takes no -o' $q every
+    refused 2 'every: takes no --as' run quant --key every --as float8_e5m2 -i in/four.st
+    refused 2 'every: takes no --static' run quant --key every --static -i in/four.st
+    refused 2 'every' explain quant --key every --shape 4,4
 }
 
 what_is_said_twice_is_refused() {
@@ -228,6 +269,8 @@ what_is_said_twice_is_refused() {
         --set order=rows
     refused 2 '--shape is given twice' explain cast --shape 4,4 --shape 4,4
     refused 2 '--device is given twice' info --device gfx950 --device gfx942
+    refused 2 '--set limit is given twice' run histogram --set limit=1 --set limit=2 \
+        -i in/four.st -o out/y
     works $q --set scale=1 --set order=rows
 }
 
@@ -512,6 +555,307 @@ backends_are_asked_for_by_name() {
     done
 }
 
+# --- every op and every key ------------------------------------------------
+
+presets() { awk '$1 == "key" { on = 1; next } on && !NF { exit } on { print $1 }' stdout; }
+
+# opts KEY: what quant needs besides, to make all it needs of the data
+opts() {
+    case $1 in
+    nvfp4_static) echo --set scale=amax --set scale2=amax ;;
+    *nvfp4*) echo --set scale2=amax ;;
+    *static*|w4a8*) echo --set scale=amax ;;
+    esac
+}
+
+# Every row of --key every is the total of --error under that key, and what dequant then writes
+# is as far from x as the table says: not a digit more, not a digit less.
+every_preset_comes_back_as_near_as_the_table_says() {
+    works run quant --all --key every -i in/square.st || return
+    says 'skipped ids: not f32, f16 or bf16'
+    mv stdout table
+    works info --backend cpu && presets > names
+    equal "$(grep -c '' names)" "$(awk '$2 == 1' table | grep -c '')" presets
+    while read -r key; do
+        works run quant --key "$key" $(opts "$key") --error -i in/square.st -o out/q || continue
+        set -- $(awk -v k="$key" '$1 == k' table) -
+        equal "$(awk '$1 == "total" { print $3, $4, $5 }' stdout)" "$3 $5 $6" "$key"
+        equal "$4" "$(awk -v b="$3" 'BEGIN { printf "%.4f", b / 16384 }')" "$key: bytes/weight"
+        works run dequant --key "$key" -i out/q -o out/y || continue
+        set -- "$6" $(awk -v m="$6" 'BEGIN { printf "%.9g %.9g", m * 1.00001, m * 0.99999 }')
+        works run compare --set atol="$2" -i in/square.st --also out/y ||
+            note "$key: further off than $1"
+        run run compare --set atol="$3" -i in/square.st --also out/y
+        equal $rc 1 "$key: nearer than $1: exit code"
+    done < names
+}
+
+every_key_says_which_matrices_it_passes_over() {
+    works run quant --all --key every -i in/model.st || return
+    equal "$(grep -c skipped stdout)" 1 'lines of what no key takes'
+    says 'vllm_scaled_quantize_block128: passes over 2, the first w.a: quant: x has an extent'
+    equal "$(awk '$1 == "vllm_scaled_quantize_block128" { print $2, $3, $4, $5, $6 }' stdout)" \
+        '0 0 - - -'
+    equal "$(awk '$1 == "fp8_dynamic_group128" { print $2 }' stdout)" 2
+    works run quant --key every -i in/four.st
+    says 'nvfp4: passes over 1, the first x: quant: x has an extent'
+    equal "$(awk '$1 == "fp8_token" { print $2 }' stdout)" 1
+    works run quant --all --key fp8_dynamic_group128 --error -i in/odd.st -o out/q
+    says 'skipped w.odd: quant: x has an extent that does not fit the others: found 96, needed 128'
+    equal "$(grep -c '' stdout)" 4 'lines'
+    refused 1 'no tensor that quant --all takes' run quant --all \
+        --key vllm_scaled_quantize_block128 -i in/odd.st -o out/z
+    refused 1 'no tensor that quant --all takes' run quant --all --key every -i in/ids.st
+}
+
+second_scales_are_set_made_or_read() {
+    # amax is 7.96875, G 2688 / 7.96875
+    works run quant --key nvfp4 --set scale2=amax -i in/square.st -o out/a || return
+    header out/a | grep -qF '"scale2":{"dtype":"F32","shape":[1,1]' || note "$(header out/a)"
+    equal "$(data out/a | head -c 8)" a9a8a843 G
+    works run quant --key nvfp4_static --set scale=amax --set scale2=amax -i in/square.st -o out/b
+    equal "$(data out/b | head -c 8)" 2449423b '1 / G'
+    works run quant --key nvfp4 --set scale2=337.317657 -i in/square.st -o out/c
+    cmp -s out/a out/c || note 'the same number gives another file'
+    for shape in '' 1 1,1; do
+        hex a9 a8 a8 43 | st out/g "$(tensors scale2 F32 "$shape" 0,4)"
+        works run quant --key nvfp4 -i in/square.st --also out/g -o out/d &&
+            equal "$(data out/a)" "$(data out/d)" "shape [$shape]"
+        works run dequant --key nvfp4 -i out/d -o out/y
+    done
+    refused 1 'no tensor scale2, which quant reads (or --set scale2=V)' run quant --key nvfp4 \
+        -i in/square.st -o out/z
+    sed 's/scale2/scale3/' out/a > out/e
+    refused 1 'no tensor scale2' run dequant --key nvfp4 -i out/e -o out/z
+    { hex 00 00 a8 43; hex 00 00 a8 43; } | st out/g "$(tensors scale2 F32 2 0,8)"
+    refused 1 'found 1, needed 2' run quant --key nvfp4 -i in/square.st --also out/g -o out/z
+    : | st out/zeros "$(tensors x F32 0,16 0,0)"
+    works run quant --key nvfp4 --set scale2=amax -i out/zeros -o out/d &&
+        equal "$(data out/d)" 0000803f 'G of nothing'
+    head -c 128 /dev/zero | st out/zeros "$(tensors x F32 1,32 0,128)"
+    for key in nvfp4 nvfp4_static int8_static_tensor_azp fp8_static mxfp4_static \
+        int4_static_asym; do
+        works run quant --key $key $(opts $key) -i out/zeros -o out/d &&
+            works run dequant --key $key -i out/d -o out/y &&
+            equal "$(data out/y | tr -d 0)" '' "$key: zeros"
+    done
+}
+
+bounds_and_zero_points_are_set_or_read() {
+    set -- --key float8_e4m3fn/f32/1x-1/dyn/amax.div448/x.div.s/bound=amax
+    works run quant "$@" --set bound=224 -i in/four.st -o out/a || return
+    equal "$(data out/a)" 0000003f7e40fe00
+    header out/a | grep -q bound && note 'the bound is written'
+    for shape in '' 1 1,1; do
+        { cat in/four; hex 00 00 60 43; } |
+            st out/x "$(tensors x F32 1,4 0,16 bound F32 "$shape" 16,20)"
+        works run quant "$@" -i out/x -o out/b &&
+            { cmp -s out/a out/b || note "shape [$shape]: another file"; }
+    done
+    refused 1 'no tensor bound' run quant "$@" -i in/four.st -o out/z
+    set -- --key int8_static_tensor_azp
+    works run quant "$@" --set scale=4 --set zero=-3 -i in/four.st -o out/a || return
+    equal "$(data out/a)" 000080406dfdc5fdfd
+    header out/a | grep -qF '"zero":{"dtype":"I8","shape":[1,1]' || note "$(header out/a)"
+    works run dequant "$@" -i out/a -o out/y &&
+        equal "$(data out/y)" 0000e04300000000000060c300000000
+    { cat in/four; hex 00 00 80 40 fd; } |
+        st out/x "$(tensors x F32 1,4 0,16 scale F32 '' 16,20 zero I8 1 20,21)"
+    works run quant "$@" -i out/x -o out/b && equal "$(data out/b)" "$(data out/a)"
+    refused 1 'no tensor zero' run quant "$@" --set scale=4 -i in/four.st -o out/z
+    works run quant --key int4_static_group32_asym --set scale=0.5 --set zero=8 -i in/square.st \
+        -o out/a || return
+    works run dequant --key int4_static_group32_asym -i out/a -o out/y
+}
+
+an_infinity_counts_as_the_largest_number() {
+    hex 80 7f 00 3f c0 7f 00 00 | st out/x "$(tensors x BF16 1,4 0,8)"
+    works run quant --key fp8_static --set scale=amax -i out/x -o out/a &&
+        works run quant --key fp8_dynamic_tensor -i out/x -o out/b &&
+        { cmp -s out/a out/b || note 'the scale is not that of the dynamic key'; }
+}
+
+# observed KEY: what is observed, calibrated and given makes the bytes of the dynamic key
+observed() {
+    rm -f out/*
+    see=amax
+    case $1 in */asym*|*azp*) see=minmax ;; esac
+    test "$1" = nvfp4 && g='--set scale2=336' || g=
+    works run quant --key "$1" $g -i in/square.st -o out/a || return
+    works run $see --key "$1" -i in/square.st -o out/seen || return
+    works run calibrate --key "$1" $g -i out/seen -o out/given || return
+    works run quant --key "$1" --static -i in/square.st --also out/given -o out/b || return
+    cmp -s out/a out/b || note "$1: another file"
+}
+
+observed_scales_are_the_dynamic_ones() {
+    for key in fp8_tensor fp8_token fp8_group128 fp8_block128 fp8_channel mxfp8 mxfp6_e2m3 mxfp4 \
+        nvfp4 int8_tensor int8_group128 int8_token_azp vllm_int8_token_azp deepseek_block128 \
+        int4/f16/1x32/dyn/amax.div7/x.div.s uint4/f32/1x64/dyn/range.div15/x.div.s/asym; do
+        observed $key
+    done
+    works run amax --all --key fp8_group128 -i in/model.st -o out/seen || return
+    works run calibrate --all --key fp8_group128 -i out/seen -o out/given || return
+    works run quant --all --static --key fp8_group128 -i in/model.st --also out/given -o out/b &&
+        works run quant --all --key fp8_group128 -i in/model.st -o out/a &&
+        { cmp -s out/a out/b || note '--all: another file'; }
+    refused 1 'key.flags' run calibrate --all --key fp8_static -i out/seen -o out/z
+}
+
+observers_give_the_known_numbers() {
+    o='-i in/four.st -o out/a'
+    works run amax --key fp8_token $o && equal "$(data out/a)" 0000e043
+    works run minmax --key fp8_token $o && equal "$(data out/a)" 000060c30000e043
+    works run percentile --set percent=50 --key fp8_token $o && equal "$(data out/a)" 0000803f
+    works run percentile --set percent=100 --key fp8_token $o && equal "$(data out/a)" 0000e043
+    works run histogram --set limit=512 --set bins=4 $o &&
+        equal "$(data out/a)" 0200000000000000010000000000000000000000000000000100000000000000
+    header out/a | grep -qF '"counts":{"dtype":"I64","shape":[1,4]' || note "$(header out/a)"
+    works run histogram --set limit=512 $o && equal "$(data out/a | wc -c | tr -d ' ')" 32768
+    refused 1 'limit has a value' run histogram $o
+    refused 1 'percent has a value' run percentile --key fp8_token $o
+    refused 1 'percent has a value' run percentile --set percent=101 --key fp8_token $o
+}
+
+observers_go_on_from_what_was_seen() {
+    hex 00 00 80 43 00 00 80 c3 | st out/x "$(tensors x F32 1,2 0,8)"      # 256 -256
+    for op in 'amax --key fp8_tensor' 'minmax --key fp8_tensor' 'histogram --set limit=512'; do
+        works run $op --set running=1 -i in/four.st -o out/a || return     # of nothing so far
+        works run $op -i in/four.st -o out/b
+        cmp -s out/a out/b || note "$op: running=1 without a past"
+        works run $op --set running=1 -i out/x --also out/a -o out/c
+        works run $op --set running=0 -i out/x --also out/a -o out/d
+        cmp -s out/c out/d && note "$op: running=1 changes nothing"
+        case $op in
+        amax*) equal "$(data out/c)" 0000e043 && cp out/c out/amax ;;
+        minmax*) equal "$(data out/c)" 000080c30000e043 ;;
+        *) equal "$(data out/c | tr -d 0)" 11121 'bins in use' ;;
+        esac
+    done
+    hex 00 00 00 00 | st out/lo "$(tensors lo F32 1,1 0,4)"
+    refused 1 'no tensor hi' run minmax --key fp8_tensor --set running=1 -i out/x --also out/lo \
+        -o out/z
+    refused 1 'amax has an extent' run amax --key fp8_channel --set running=1 -i out/x \
+        --also out/amax -o out/z
+    rm -f out/b
+    works run minmax --key fp8_token --all --set running=1 -i in/model.st -o out/b &&
+        works run minmax --key fp8_token --all --set running=1 -i in/model.st --also out/b \
+            -o out/c &&
+        { cmp -s out/b out/c || note '--all: the same again is not the same'; }
+}
+
+# requant is dequant and then quant, and says what it changed
+requant_is_dequant_and_quant() {
+    while read -r from key; do
+        rm -f out/*
+        set -- $(opts "$key")
+        works run quant --key "$from" $(opts "$from") -i in/square.st -o out/a || continue
+        works run dequant --key "$from" -i out/a -o out/y || continue
+        sed 's/"y"/"x"/' out/y > out/x
+        works run quant --key "$key" "$@" -i out/x -o out/b || continue
+        works run requant --from "$from" --key "$key" \
+            $(echo "$@" | sed 's/=amax/_out=amax/g') -i out/a -o out/c || continue
+        equal "$(data out/c)" "$(data out/b)" "$from to $key"
+        says 'codes      16384, '
+        says 'SQNR dB'
+    done <<END
+fp8_token int8_token
+fp8_group128 nvfp4
+nvfp4 int8_token_azp
+nvfp4_static mxfp6_e3m2
+int8_token_azp int4_static_group32_asym
+int4_static_asym nvfp4_static
+mxfp4 fp8_static
+fp8_block128 fp8_group128
+END
+    works run quant --key fp8_token -i in/four.st -o out/a || return
+    works run requant --from fp8_token --key fp8_token -i out/a -o out/b || return
+    equal "$(cat stdout)" '  codes      4, changed 0
+  values     moved 0, infinite or NaN 0
+  SQNR dB    inf'
+    equal "$(data out/b)" "$(data out/a)"
+    works run requant --from fp8_token --key int8_static_tensor --set scale_out=10 -i out/a -o out/b
+    equal "$(data out/b)" 000020412d00ea00
+    says 'of another type'
+    works run quant --all --key fp8_group128 -i in/model.st -o out/a
+    works run requant --all --from fp8_group128 --key mxfp8 -i out/a -o out/b || return
+    says w.a
+    for n in w.a.q_out w.a.scale_out w.b.q_out w.b.scale_out; do
+        header out/b | grep -q "\"$n\":" || note "no $n in $(header out/b)"
+    done
+    refused 1 'no tensor scale_out' run requant --from fp8_token --key fp8_static -i out/a \
+        --also in/pair -o out/z
+}
+
+compare_says_so_with_its_exit_code() {
+    sed 's/"x"/"y"/' in/four.st > out/y
+    cp out/y in/y
+    works run compare -i in/four.st --also in/y && says 'passed: 0 of 4 mismatch'
+    { hex 00 80 e0 43; tail -c 12 in/four; } | st in/y "$(tensors y F32 1,4 0,16)"      # 449
+    refused 1 'found 25 % of mismatches, needed 0 % at most' run compare -i in/four.st --also in/y
+    says 'FAILED: 1 of 4 mismatch'
+    refused 1 'failed' run compare --set atol=0.99 -i in/four.st --also in/y
+    works run compare --set atol=1 -i in/four.st --also in/y
+    works run compare --set rtol=0.01 -i in/four.st --also in/y
+    works run compare --set budget=25 -i in/four.st --also in/y
+    refused 1 'needed 24 % at most' run compare --set budget=24 -i in/four.st --also in/y
+    refused 1 'budget has a value' run compare --set budget=101 -i in/four.st --also in/y
+    refused 1 'no tensor y' run compare -i in/four.st
+    refused 1 'in/none' run compare -i in/four.st --also in/none
+    hex 00 00 e0 43 00 00 80 3f | st in/y "$(tensors y F32 1,2 0,8)"
+    refused 1 'y has an extent' run compare -i in/four.st --also in/y
+    { cat in/four_first; cat in/four_first; } | st in/y "$(tensors x F32 '' 0,4 y F32 '' 4,8)"
+    works run compare -i in/y
+    { cat in/matrix; cat in/matrix; } |
+        st in/y "$(tensors w.b.y BF16 16,128 0,4096 w.a.y BF16 4,512 4096,8192)"
+    works run compare --all -i in/model.st --also in/y && says w.b
+    equal "$(grep -c passed stdout)" 2
+    works run cast --all --set out=float8_e4m3fn -i in/model.st -o in/y
+    refused 1 'compare: 3 of 3 failed: bias: found 100 %' run compare --all -i in/model.st \
+        --also in/y
+}
+
+int32_and_int64_stay_what_they_are() {
+    head -c 48 in/matrix |
+        st in/ints "$(tensors x I32 1,4 0,16 counts I64 1,2 16,32 y I32 1,4 32,48)"
+    works run histogram --set limit=8 --set bins=2 --set running=1 -i in/four.st --also in/ints \
+        -o out/h && header out/h | grep -qF '"counts":{"dtype":"I64"' || note "$(header out/h)"
+    refused 1 'found int32' run quant --key fp8_token -i in/ints -o out/z
+    refused 1 'found int32' run compare -i in/ints
+    head -c 32 in/matrix | st in/ints "$(tensors counts I32 1,2 0,8 z I32 1,6 8,32)"
+    refused 1 'counts has a type' run histogram --set limit=8 --set bins=2 --set running=1 \
+        -i in/four.st --also in/ints -o out/z
+}
+
+a_machine_without_an_instruction_gives_the_same_bytes() {
+    works info --backend cpu --without avx512,AVX2,neon || return
+    grep -q '^  has .*\(AVX\|Neon\)' stdout && note "still: $(grep '^  has' stdout)"
+    works explain quant --key fp8_token --shape 4,4 --without avx512
+    for key in fp8_token mxfp4 int8_token_azp; do
+        works run quant --key $key -i in/square.st -o out/a
+        for caps in avx512 avx2 avx512,avx2 avx512,avx2,fma; do
+            works run quant --key $key --without $caps -i in/square.st -o out/b &&
+                { cmp -s out/a out/b || note "$key without $caps: other bytes"; }
+        done
+    done
+}
+
+help_lists_every_op_and_what_it_reads() {
+    works run --help
+    for w in 'quant            x [scale] [zero] [bound] [scale2] -> q scale [zero]' \
+        'requant          q scale' 'compare          x y ->' 'histogram        x [counts] -> counts'
+    do says "$w"; done
+    sed -n '/^OP /,$p' stdout | grep -e '->' | tail -n +2 | cut -d ' ' -f 1 > ops
+    while read -r op; do
+        set -- explain "$op" --shape 128,128
+        run "$@"
+        grep -q 'needs --key' stderr && set -- "$@" --key mxfp4
+        test "$op" = requant && set -- "$@" --from int8_token_azp
+        works "$@" && says "$op: reference: runs"
+    done < ops
+    equal "$(test "$(grep -c '' ops)" -ge 12 && echo enough)" enough "ops: $(cat ops)"
+}
+
 # --- the output file -------------------------------------------------------
 
 an_error_leaves_the_old_output_alone() {
@@ -526,12 +870,67 @@ an_output_that_cannot_be_written_is_one_line() {
         -o out/none/y
     refused 1 'in/four.st/y' run quant --key fp8_token -i in/four.st -o in/four.st/y
     refused 1 'not a regular file' run quant --key fp8_token -i in/four.st -o out
+    test ! -c /dev/full ||
+        refused 1 'not a regular file' run quant --key fp8_token -i in/four.st -o /dev/full
     mkfifo out/pipe
     refused 1 'not a regular file' run quant --key fp8_token -i in/four.st -o out/pipe
     test -p out/pipe || note 'the pipe is gone'
     test -d /proc/self || { skip 'no /proc/self, where nothing can be written'; return; }
     refused 1 '/proc/self/y: cannot be written' run quant --key fp8_token -i in/four.st \
         -o /proc/self/y
+}
+
+# stuck: the tool under way to out/y, its output begun, waiting for a reader of its table
+stuck() {
+    test -p in/table || mkfifo in/table
+    exec 3<> in/table
+    "$tool" run quant --key fp8_token --all --error -i in/many.st -o out/y >&3 2> stderr &
+    tool_pid=$!
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        sleep 0.1 2> /dev/null || sleep 1
+        test -n "$(find out -size +0 2> /dev/null | grep y)" && break
+    done
+    sleep 0.2 2> /dev/null || sleep 1
+    kill -0 $tool_pid 2> /dev/null || note 'it did not wait'
+}
+
+# 1500 matrices, so that the table is more than a pipe holds
+many() {
+    head -c 24000 /dev/zero > in/zeros
+    cut=$(printf '%060d' 0)
+    st in/many.st "$(awk -v z="$cut" 'BEGIN {
+        printf "{"
+        for (i = 0; i < 1500; i++)
+            printf "%s\"%s%d\":{\"dtype\":\"F32\",\"shape\":[1,4],\"data_offsets\":[%d,%d]}",
+                i ? "," : "", z, i, i * 16, i * 16 + 16
+        printf "}" }')" < in/zeros
+}
+
+a_signal_leaves_nothing() {
+    many
+    for signal in TERM HUP; do        # a shell's child in the background ignores INT
+        stuck
+        equal "$(ls -A out | wc -l | tr -d ' ')" 1 'files under way'
+        kill -$signal $tool_pid
+        wait $tool_pid
+        test $? -gt 128 || note "$signal: the exit code is no signal's"
+        exec 3>&-
+        equal "$(ls -A out)" '' "left behind by $signal"
+    done
+}
+
+an_input_that_shrinks_is_one_line() {
+    many
+    stuck
+    : > in/many.st
+    cat <&3 > /dev/null &
+    cat_pid=$!
+    exec 3>&-
+    wait $tool_pid
+    equal $? 1 'exit code'
+    kill $cat_pid 2> /dev/null
+    grep -q 'the input became shorter' stderr || note "found $(cat stderr)"
+    equal "$(ls -A out)" '' 'left behind'
 }
 
 a_disk_that_fills_up_leaves_nothing() {
@@ -655,7 +1054,9 @@ metadata_that_lies_is_refused() {
 
 tensors_that_do_not_fit_the_op_are_refused() {
     entry 'no tensor x' "$(tensors z F32 4 0,16)"
-    entry 'I64' "$(tensors x I64 2 0,16)"
+    entry 'found int64' "$(tensors x I64 2 0,16)"
+    entry 'found int32' "$(tensors x I32 4 0,16)"
+    entry 'U64' "$(tensors x U64 2 0,16)"
     entry 'NOSUCH' "$(tensors x NOSUCH 2 0,16)"
     entry '1 to 4 extents' "$(tensors x F32 1,1,1,1,4 0,16)"
     head -c 16 in/matrix | st in/flat "$(tensors x F32 4 0,16)"
@@ -698,7 +1099,15 @@ for name in help_and_version_work what_cannot_be_read_is_usage names_that_are_un
     scale_convert_comes_back all_takes_every_matrix_and_says_what_it_skips empty_matrices_are_fine \
     a_huge_extent_beside_one_of_0_takes_no_time a_tensor_without_extents_stays_one \
     all_takes_every_name \
-    backends_are_asked_for_by_name an_error_leaves_the_old_output_alone \
+    backends_are_asked_for_by_name \
+    every_preset_comes_back_as_near_as_the_table_says \
+    every_key_says_which_matrices_it_passes_over second_scales_are_set_made_or_read \
+    bounds_and_zero_points_are_set_or_read an_infinity_counts_as_the_largest_number \
+    observed_scales_are_the_dynamic_ones observers_give_the_known_numbers \
+    observers_go_on_from_what_was_seen requant_is_dequant_and_quant \
+    compare_says_so_with_its_exit_code int32_and_int64_stay_what_they_are \
+    a_machine_without_an_instruction_gives_the_same_bytes help_lists_every_op_and_what_it_reads \
+    a_signal_leaves_nothing an_input_that_shrinks_is_one_line an_error_leaves_the_old_output_alone \
     an_output_that_cannot_be_written_is_one_line a_disk_that_fills_up_leaves_nothing \
     the_output_replaces_its_input_and_links_stay files_that_end_early_are_refused \
     headers_that_are_not_json_objects_are_refused entries_that_contradict_the_file_are_refused \

@@ -69,7 +69,6 @@ static void who(const vq_ctx *vq, const options *o, vq_where where, reasons *no,
 
 static void print_matrix(const vq_ctx *vq, vq_platform p, vq_where where)
 {
-    static const vq_op plain[] = {VQ_OP_CAST, VQ_OP_FNUZ_NORMALIZE, VQ_OP_SCALE_CONVERT};
     static reasons no;
     options o = VQ_ZERO;
     char quant[24], dequant[24];
@@ -78,6 +77,7 @@ static void print_matrix(const vq_ctx *vq, vq_platform p, vq_where where)
     o.rows = 256;
     o.cols = 1024;                                 /* a multiple of every preset's group */
     o.layout = -1;
+    o.bins = 2048;
     printf("\n%-32s %-12s dequant      (bf16 [256, 1024] on the %s)\n", "key", "quant",
            where == VQ_HOST ? "host" : "device");
     for (i = 0; i < VQ_KEY_COUNT; i++) {
@@ -88,9 +88,11 @@ static void print_matrix(const vq_ctx *vq, vq_platform p, vq_where where)
         who(vq, &o, where, &no, dequant);
         printf("%-32s %-12s %s\n", vq_key_name((vq_key_id)i), quant, dequant);
     }
-    puts("\nop without a key");
-    for (i = 0; i < 3; i++) {
-        o.op = plain[i];
+    o.key = o.from = vq_key_on(vq_key_preset(VQ_KEY_FP8_TOKEN), &p);
+    puts("\nany other op, under fp8_token where it has a key");
+    for (i = 1; i < VQ_OP_COUNT; i++) {
+        o.op = (vq_op)i;
+        if (o.op == VQ_OP_QUANT || o.op == VQ_OP_DEQUANT) continue;
         who(vq, &o, where, &no, quant);
         printf("%-32s %s\n", vq_op_str(o.op), quant);
     }

@@ -1,54 +1,24 @@
 /* cmd_run.c - an op on the tensors of a file
 
+   The op's fields say what is read and what is written; the tensors have the fields' names.
    Every job is planned before the output is begun, so that most refusals come before a byte is
    written; then one job after another has its memory and gives it back. */
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "safetensors.h"
-#include "tool.h"
+#include "run.h"
 
-/* One tensor argument of an op. */
-typedef struct slot {
-    const char *arg;                  /* "x" */
-    vq_tensor  *t;                    /* in the job's args */
-    vq_tensor   file;                 /* as a file has it: a scalar has rank 0 */
-    const void *from;                 /* bytes to read: the input file's, or own; NULL: an output */
-    void       *own;
-    vq_order    order;
-    int         written;
-    size_t      item;                 /* of the writer */
-} slot;
-
-typedef struct job {
-    char     *name;                   /* of the tensor with --all, else NULL */
-    any_args  a;
-    vq_choice choice;
-    slot      s[4];
-    int       slots;
-    vq_report why;
-} job;
-
-typedef struct run_state {
-    const options *o;
-    vq_ctx    *vq;
-    st_file    in;
-    st_writer  out;
-    job      **jobs;
-    size_t     count;
-} run_state;
-
-/* Of one matrix against what came back of it, or of all. */
-typedef struct error_sum {
-    double  signal, noise, worst;     /* sums of squares, largest |x - y|, over finite x;
-                                         a NaN stays */
-    int64_t bytes_in, bytes_out;
-} error_sum;
-
-static int refused(const run_state *r, const job *j)
+int refused(const run_state *r, const job *j)
 {
-    return fail("%s: %s%s%s", r->o->in, j->name ? j->name : "", j->name ? ": " : "", j->why.text);
+    return fail("%s: %s%s%s", r->o->in, j->name ? j->name : "", j->name ? ": " : "", r->why.text);
+}
+
+slot *find_slot(job *j, const char *name)
+{
+    int i;
+    for (i = 0; i < j->slots; i++)
+        if (!strcmp(j->s[i].f->name, name)) return &j->s[i];
+    return NULL;
 }
 
 /* "x", or "NAME.x" with --all. To be freed; NULL: no memory. */
@@ -60,239 +30,178 @@ static char *full_name(const char *name, const char *arg)
     return s;
 }
 
-static slot *add_slot(job *j, const char *arg, vq_tensor *t, vq_order order)
+/* --- what an op reads ------------------------------------------------------ */
+
+/* With --all x is NAME itself. */
+static int is_whole(const run_state *r, const vq_field *f)
+{
+    return f == main_field(r->o) && !strcmp(f->name, "x");
+}
+
+/* The tensor of field f, in the input or the file beside it; NULL: in neither. */
+static const st_tensor *find_input(const run_state *r, const char *job_name, const vq_field *f,
+                                   const st_file **in)
+{
+    char *own = job_name && is_whole(r, f) ? NULL : full_name(job_name, f->name);
+    const char *name = own ? own : job_name;
+    const st_tensor *t = name ? st_find(*in = &r->in, name) : NULL;
+    if (!t && name && r->also.path) t = st_find(*in = &r->also, name);
+    free(own);
+    return t;
+}
+
+/* Does a running op go on from what the file has? */
+static int carries(const run_state *r, const char *job_name)
+{
+    const setting *running = find_setting(r->o, "running");
+    const st_file *in;
+    int n, i;
+    const vq_field *f = vq_op_fields(r->o->op, &n);
+    for (i = 0; i < n; i++)
+        if (f[i].kind == VQ_FIELD_INOUT && running && running->number != 0
+            && find_input(r, job_name, &f[i], &in)) return 1;
+    return 0;
+}
+
+static int reads(const run_state *r, const vq_field *f, int carry)
+{
+    return is_tensor(f) && has_part(r->o, f)
+        && (is_read(r->o, f) || (f->kind == VQ_FIELD_INOUT && carry));
+}
+
+static slot *add_slot(job *j, const vq_field *f, vq_order order)
 {
     slot *s = &j->s[j->slots++];
-    s->arg = arg;
-    s->t = t;
-    s->file = *t;
+    s->f = f;
+    s->t = tensor_at(&j->a, f);
+    s->file = *s->t;
     s->order = order;
     return s;
 }
 
-/* What an op needs of a tensor that is read. */
-enum { ANY = 0, MATRIX = 1, IN_ROWS = 2 };
-
-/* The input file's tensor `name` becomes argument arg. */
-static int read_slot(run_state *r, job *j, const char *name, const char *arg, int needs,
-                     vq_tensor *t)
+/* Scales and what goes with them may have fewer extents in a file than an op wants. */
+static int widen(run_state *r, job *j, const vq_field *f, vq_tensor *t)
 {
-    const st_tensor *e = st_find(&r->in, name);
+    const vq_tensor flat = *t, *first = j->s[0].t;
+    const int one = vq_tensor_bytes(flat) == vq_row_bytes(flat.dtype, 1);
+    if (is_one(r->o->op, f) && one) *t = vq_tensor_2d(flat.data, flat.dtype, 1, 1, flat.where);
+    else if (flat.rank == 1 && find_field(r->o->op, "key")) {
+        if (vq_scale_from_1d(key_of(r->o, f), &flat, first->shape[0], first->shape[1], t, &r->why)
+            != VQ_OK) return refused(r, j);
+    } else if (flat.rank == 1 && !(takes_any(r->o->op) & ANY_RANK))
+        *t = vq_tensor_2d(flat.data, flat.dtype, 1, flat.shape[0], flat.where);
+    return 0;
+}
+
+static int read_tensor(run_state *r, job *j, const vq_field *f)
+{
+    const char *can_set = f->kind == VQ_FIELD_MADE || is_one(r->o->op, f) ? f->name : NULL;
+    const int any = takes_any(r->o->op), is_first = !j->slots;
+    const st_file *in;
+    const st_tensor *e = find_input(r, j->name, f, &in);
+    vq_tensor *t = tensor_at(&j->a, f);
     vq_order order;
     slot *s;
     int extents;
-    if (!e) return fail("%s: has no tensor %s, which %s reads", r->o->in, name,
-                        vq_op_str(r->o->op));
-    if (st_view(&r->in, e, t, &order, &extents)) return 1;
-    if ((needs & MATRIX) && extents != 2)
-        return fail("%s: tensor %s: has %d extent%s, needed 2", r->o->in, name, extents,
+
+    if (!e) return fail("%s: has no tensor %s%s%s, which %s reads%s%s%s", r->o->in,
+                        j->name && !is_whole(r, f) ? j->name : "",
+                        j->name && !is_whole(r, f) ? "." : "", f->name, vq_op_str(r->o->op),
+                        can_set ? " (or --set " : "", can_set ? can_set : "", can_set ? "=V)" : "");
+    if (st_view(in, e, t, &order, &extents)) return 1;
+    if (is_first && !(any & ANY_RANK) && extents != 2)
+        return fail("%s: tensor %s: has %d extent%s, needed 2", in->path, e->name, extents,
                     extents == 1 ? "" : "s");
-    if ((needs & IN_ROWS) && order != VQ_ROWS)
-        return fail("%s: tensor %s: has order %s, needed rows", r->o->in, name,
+    if (is_first && !(any & ANY_ORDER) && order != VQ_ROWS)
+        return fail("%s: tensor %s: has order %s, needed rows", in->path, e->name,
                     vq_order_str(order));
-    s = add_slot(j, arg, t, order);
+    s = add_slot(j, f, order);
     s->file.rank = extents;
     s->from = t->data;
+    if (!is_first && widen(r, j, f, t)) return 1;
     t->data = NULL;
     t->where = vq_mem_where(r->vq);
     return 0;
 }
 
-static int read_named(run_state *r, job *j, const char *arg, int needs, vq_tensor *t)
+/* The tensor of a field that is written, or that --set gives. */
+static slot *shape_slot(run_state *r, job *j, const vq_field *f)
 {
-    char *name = full_name(j->name, arg);
-    int bad = name ? read_slot(r, j, name, arg, needs, t) : fail("out of memory");
-    free(name);
-    return bad;
-}
-
-static slot *write_slot(job *j, const char *arg, vq_tensor *t, vq_order order)
-{
-    slot *s = add_slot(j, arg, t, order);
-    s->written = 1;
+    const slot *model = find_slot(j, model_field(r->o, f)->name);
+    vq_order order;
+    slot *s;
+    *tensor_at(&j->a, f) = shape_of(r->o, f, model->t, vq_mem_where(r->vq), &order);
+    s = add_slot(j, f, order);
+    if (is_like(r->o->op, f)) {                   /* a scalar of the file stays one */
+        s->order = r->o->op == VQ_OP_SCALE_CONVERT ? order : model->order;
+        if (model->file.rank < model->t->rank) {
+            s->file = model->file;
+            s->file.dtype = s->t->dtype;
+        }
+    }
     return s;
 }
 
-/* An output with the shape that slot `from` has in the input file. */
-static void write_like(job *j, const char *arg, vq_tensor *t, int from)
+static int take_input(run_state *r, job *j, const vq_field *f)
 {
-    slot *s = write_slot(j, arg, t, j->s[from].order);
-    s->file = j->s[from].file;
-    s->file.dtype = t->dtype;
-}
-
-/* A scale of fewer extents than two, which files have. */
-static int widen_scale(run_state *r, job *j, const vq_key *k, vq_tensor *scale, int64_t rows,
-                       int64_t cols)
-{
-    vq_tensor flat = *scale;
-    if (flat.rank != 1 || vq_scale_from_1d(k, &flat, rows, cols, scale, &j->why) == VQ_OK) return 0;
-    return refused(r, j);
-}
-
-/* Scales that no file gives: one value, or the amax of each group. */
-static int make_scale(run_state *r, job *j, const vq_tensor *x, const void *data)
-{
-    const options *o = r->o;
-    const vq_key *k = &o->key;
-    vq_tensor *t = &j->a.quant.scale;
-    const int bits = vq_dtype_bits(x->dtype), scale_bits = vq_dtype_bits(k->scale_type);
-    int64_t group[2], count[2], bytes, rows, i, c;
-    unsigned char *own;
-    float *amax;
+    const setting *set = setting_for(r->o, f);
     slot *s;
+    if (!set) return read_tensor(r, j, f);
+    s = shape_slot(r, j, f);
+    s->made = set->amax;
+    return !set->amax && give_number(s, set->number);
+}
 
-    *t = vq_scale_for(k, j->a.quant.q, o->order, NULL);
-    bytes = vq_tensor_bytes(*t);
-    if (bytes < 0) {                              /* the plan says why */
-        add_slot(j, "scale", t, o->order);
-        return 0;
-    }
-    vq_key_group(k, x->shape[0], x->shape[1], group, count);
-    own = (unsigned char *)calloc((size_t)bytes + 1, 1);
-    amax = (float *)calloc((size_t)(count[0] * count[1]) + 1, sizeof *amax);
-    if (!own || !amax) {
-        free(own);
-        free(amax);
-        return fail("out of memory");
-    }
-    rows = x->shape[1] ? x->shape[0] : 0;         /* the other extent may be huge */
-    for (i = 0; o->scale == SCALE_AMAX && i < rows; i++) {
-        const unsigned char *row = (const unsigned char *)data + i * x->shape[1] * bits / 8;
-        float *a = amax + i / group[0] * count[1];
-        for (c = 0; c < x->shape[1]; c++) {
-            uint32_t u = vq__f32_bits(vq_decode(x->dtype, vq_code_get(row, bits, c))) & 0x7fffffffu;
-            if (u < 0x7f800000u && vq__f32_make(u) > a[c / group[1]])
-                a[c / group[1]] = vq__f32_make(u);
+/* A scale that was given is written again, so that dequant has all it needs. */
+static int is_kept(const run_state *r, const vq_field *f)
+{
+    const vq_field *scale = find_field(r->o->op, "scale");
+    return f->kind != VQ_FIELD_IN || !strcmp(f->name, "scale2_out")
+        || (!strcmp(f->name, "scale2") && scale && scale->kind != VQ_FIELD_IN);
+}
+
+static int prepare(run_state *r, job *j)
+{
+    const int carry = carries(r, j->name);
+    const vq_field *running = find_field(r->o->op, "running"), *first = main_field(r->o);
+    int n, i, pass;
+    const vq_field *f = vq_op_fields(r->o->op, &n);
+
+    put_numbers(r->o, &j->a);
+    if (running) put_int(&j->a, running, carry);
+    for (i = 0; i < n; i++)
+        if (f[i].kind == VQ_FIELD_RESULT) put_pointer(&j->a, &f[i], &r->result);
+    for (pass = 0; pass < 3; pass++)              /* inputs give the outputs their shape */
+        for (i = 0; i < n; i++) {
+            const int in = reads(r, &f[i], carry);
+            if (pass != (&f[i] == first ? 0 : in ? 1 : 2) || !is_tensor(&f[i])
+                || !has_part(r->o, &f[i])) continue;
+            if (j->slots == SLOTS_MAX || f[i].offset + sizeof(vq_tensor) > sizeof j->a)
+                return fail("%s: has more arguments than the tool has room for",
+                            vq_op_str(r->o->op));
+            if (in ? take_input(r, j, &f[i]) : !shape_slot(r, j, &f[i])) return 1;
+            j->s[j->slots - 1].written = is_kept(r, &f[i]);
         }
-    }
-    rows = count[1] ? count[0] : 0;
-    for (i = 0; i < rows; i++)
-        for (c = 0; c < count[1]; c++) {
-            float v = o->scale_value;
-            if (o->scale == SCALE_AMAX) v = amax[i * count[1] + c] / k->code_max;
-            if (o->scale == SCALE_AMAX && v == 0) v = 1;
-            vq_code_put(own, scale_bits,
-                        vq_layout_index(t->layout, t->stride[0], t->stride[1], i, c),
-                        vq_encode(k->scale_type, v, VQ_SATURATE));
-        }
-    free(amax);
-    s = add_slot(j, "scale", t, o->order);
-    s->own = own;
-    s->from = own;
-    s->written = 1;
     return 0;
 }
 
-static int prepare_quant(run_state *r, job *j, const char *x_name)
-{
-    const options *o = r->o;
-    vq_quant_args *a = &j->a.quant;
-    const vq_where where = vq_mem_where(r->vq);
+/* --- jobs ------------------------------------------------------------------ */
 
-    a->key = o->key;
-    if (read_slot(r, j, x_name, "x", MATRIX | IN_ROWS, &a->x)) return 1;
-    a->q = vq_tensor_2d(NULL, o->key.elem, a->x.shape[0], a->x.shape[1], where);
-    write_slot(j, "q", &a->q, VQ_ROWS);
-    if (!(o->key.flags & VQ_KEY_STATIC)) {
-        a->scale = vq_scale_for(&o->key, a->q, o->order, NULL);
-        write_slot(j, "scale", &a->scale, o->order);
-        return 0;
-    }
-    if (o->scale != SCALE_NONE) return make_scale(r, j, &a->x, j->s[0].from);
-    if (read_slot(r, j, "scale", "scale", ANY, &a->scale)) return 1;
-    j->s[j->slots - 1].written = 1;               /* so that dequant has all it needs */
-    return widen_scale(r, j, &o->key, &a->scale, a->x.shape[0], a->x.shape[1]);
+static void free_job(job *j)
+{
+    int i;
+    for (i = 0; i < j->slots; i++) free(j->s[i].own);
+    free(j->name);
+    free(j);
 }
 
-static int prepare_dequant(run_state *r, job *j)
+static void free_jobs(run_state *r)
 {
-    const options *o = r->o;
-    vq_dequant_args *a = &j->a.dequant;
-
-    a->key = o->key;
-    if (read_named(r, j, "q", MATRIX, &a->q) || read_named(r, j, "scale", ANY, &a->scale)) return 1;
-    if (widen_scale(r, j, &o->key, &a->scale, a->q.shape[0], a->q.shape[1])) return 1;
-    a->y = vq_tensor_2d(NULL, o->out_type ? o->out_type : VQ_F32, a->q.shape[0], a->q.shape[1],
-                        vq_mem_where(r->vq));
-    write_slot(j, "y", &a->y, VQ_ROWS);
-    return 0;
-}
-
-static int prepare_other(run_state *r, job *j)
-{
-    const options *o = r->o;
-    const vq_where where = vq_mem_where(r->vq);
-    any_args *a = &j->a;
-
-    switch (o->op) {
-    case VQ_OP_CAST:
-        if (read_named(r, j, "x", IN_ROWS, &a->cast.x)) return 1;
-        a->cast.overflow = o->overflow;
-        a->cast.y = vq_tensor_nd(NULL, o->out_type, a->cast.x.rank, a->cast.x.shape, where);
-        write_like(j, "y", &a->cast.y, 0);
-        return 0;
-    case VQ_OP_FNUZ_NORMALIZE:
-        if (read_named(r, j, "x", MATRIX, &a->fnuz.x)
-            || read_named(r, j, "scale", ANY, &a->fnuz.scale)) return 1;
-        a->fnuz.overflow = o->overflow;
-        a->fnuz.y = a->fnuz.x;
-        a->fnuz.y.dtype = fnuz_counterpart(a->fnuz.x.dtype);
-        if (a->fnuz.y.dtype == VQ_NONE)
-            return fail("%s: tensor x: is %s, needed an 8-bit float with a counterpart", o->in,
-                        vq_dtype_str(a->fnuz.x.dtype));
-        if (a->fnuz.scale.rank == 1)
-            a->fnuz.scale = vq_tensor_2d(NULL, a->fnuz.scale.dtype, 1, a->fnuz.scale.shape[0],
-                                         where);
-        a->fnuz.scale_out = a->fnuz.scale;
-        write_like(j, "y", &a->fnuz.y, 0);
-        write_like(j, "scale_out", &a->fnuz.scale_out, 1);
-        return 0;
-    default:                                      /* scale_convert */
-        if (read_named(r, j, "x", MATRIX, &a->scales.x)) return 1;
-        a->scales.y = vq_tensor_ordered(a->scales.x.dtype, a->scales.x.shape[0],
-                                        a->scales.x.shape[1], (vq_order)o->layout, NULL, where);
-        write_slot(j, "y", &a->scales.y, (vq_order)o->layout);
-        return 0;
-    }
-}
-
-/* One job, for tensor `name` or, without one, for the tensors named as the arguments are. */
-static int add_job(run_state *r, const char *name)
-{
-    const options *o = r->o;
-    job **more = (job **)realloc(r->jobs, (r->count + 1) * sizeof *more), *j;
-    int bad, i;
-    char *item;
-
-    if (more) r->jobs = more;
-    j = more ? (job *)calloc(1, sizeof *j) : NULL;
-    if (!j) return fail("out of memory");
-    r->jobs[r->count++] = j;
-    if (name && !(j->name = (char *)malloc(strlen(name) + 1))) return fail("out of memory");
-    if (name) strcpy(j->name, name);
-    bad = o->op == VQ_OP_QUANT ? prepare_quant(r, j, name ? name : "x")
-        : o->op == VQ_OP_DEQUANT ? prepare_dequant(r, j) : prepare_other(r, j);
-    if (bad) return bad;
-    j->a.call.report = &j->why;
-    if (vq_plan(r->vq, o->op, &j->a, &j->choice) != VQ_OK) return refused(r, j);
-    for (i = 0; i < j->slots; i++) {
-        if (!j->s[i].written) continue;
-        item = full_name(j->name, j->s[i].arg);
-        bad = item ? st_declare(&r->out, item, j->s[i].file, j->s[i].order, &j->s[i].item)
-                   : fail("out of memory");
-        free(item);
-        if (bad) return bad;
-    }
-    return 0;
-}
-
-/* Names come from files: they may not end the line. */
-static void print_name(int width, const char *name)
-{
-    for (; *name; name++, width--)
-        putchar((unsigned char)*name < ' ' || *name == 0x7f ? '?' : *name);
-    if (width > 0) printf("%*s", width, "");
+    size_t i;
+    for (i = 0; i < r->count; i++) free_job(r->jobs[i]);
+    free(r->jobs);
+    r->jobs = NULL;
+    r->count = 0;
 }
 
 static void print_skipped(const char *name, const char *why)
@@ -302,123 +211,126 @@ static void print_skipped(const char *name, const char *why)
     printf(": %s\n", why);
 }
 
-/* Every tensor that the op can take by itself; the others get a line that says why not. A NAME
-   may be empty, and may end as an argument does: NAME.q and NAME.scale differ all the same. */
-static int add_all(run_state *r)
+/* With --all an x that the op or the key cannot take stands in the way of no other. */
+static int pass_over(run_state *r, job *j)
 {
-    const int quant = r->o->op == VQ_OP_QUANT;
+    const char *name = j->name ? j->name : "x";
+    const int x = j->name && is_whole(r, j->s[0].f) && r->why.arg && !strcmp(r->why.arg, "x");
+    if (!r->o->every && !x) return refused(r, j);
+    if (!r->o->every) print_skipped(name, r->why.text);
+    else if (!r->unfit++)
+        snprintf(r->first_unfit, sizeof r->first_unfit, "%s: %s", name, r->why.text);
+    free_job(j);
+    r->count--;
+    return 0;
+}
+
+/* One job, for tensor `name` or, without one, for the tensors named as the fields are. */
+static int add_job(run_state *r, const char *name)
+{
+    job **more = (job **)realloc(r->jobs, (r->count + 1) * sizeof *more), *j;
+    int bad, i, n;
+    const vq_field *f = vq_op_fields(r->o->op, &n);
+    char *item;
+
+    if (more) r->jobs = more;
+    j = more ? (job *)calloc(1, sizeof *j) : NULL;
+    if (!j) return fail("out of memory");
+    r->jobs[r->count++] = j;
+    if (name && !(j->name = full_name(NULL, name))) return fail("out of memory");
+    if (prepare(r, j)) return 1;
+    j->a.call.report = &r->why;
+    if (vq_plan(r->vq, r->o->op, &j->a, &j->choice) != VQ_OK) return pass_over(r, j);
+    for (i = 0; i < n && r->o->out; i++) {        /* a file is the same, whoever gave its scales */
+        slot *s = find_slot(j, f[i].name);
+        if (!s || !s->written) continue;
+        item = full_name(j->name, f[i].name);
+        bad = item ? st_declare(&r->out, item, s->file, s->order, &s->item) : fail("out of memory");
+        free(item);
+        if (bad) return bad;
+    }
+    return 0;
+}
+
+/* The first field of job `name` that is in no file and not set; NULL: there is none. */
+static const vq_field *missing(const run_state *r, const char *name)
+{
+    const int carry = carries(r, name);
+    const st_file *in;
+    int n, i;
+    const vq_field *f = vq_op_fields(r->o->op, &n);
+    for (i = 0; i < n; i++)
+        if (reads(r, &f[i], carry) && !setting_for(r->o, &f[i])
+            && !find_input(r, name, &f[i], &in)) return &f[i];
+    return NULL;
+}
+
+/* Ops that start from x take every tensor, the others NAME.q or what else they start from:
+   `name` becomes NAME. The reason why t is not taken, "" if that goes without saying; or NULL. */
+static const char *why_not(const run_state *r, const st_tensor *t, char *name, char text[96])
+{
+    const vq_field *first = main_field(r->o), *f;
+    const vq_dtype type = st_dtype(&r->in, t);
+    const int any = takes_any(r->o->op);
+    char *dot = strrchr(name, '.');
+
+    if (!strcmp(first->name, "x")) {
+        if (type == VQ_NONE) return "has a type that is not known here";
+        if (!(any & ANY_TYPE) && type != VQ_F32 && type != VQ_F16 && type != VQ_BF16)
+            return "not f32, f16 or bf16";
+        if (!(any & ANY_RANK) && st_rank(&r->in, t) != 2) return "not a matrix";
+    } else {
+        f = dot ? find_field(r->o->op, dot + 1) : NULL;
+        snprintf(text, 96, "neither NAME.%s nor what goes with it", first->name);
+        if (!f || !reads(r, f, 1)) return text;
+        *dot = 0;
+        if (f != first) {
+            f = missing(r, name);
+            snprintf(text, 96, "has no %s", first->name);
+            return f == first ? text : "";
+        }
+    }
+    f = missing(r, name);
+    if (!f) return NULL;
+    snprintf(text, 96, "has no %s", f->name);
+    return text;
+}
+
+/* Every tensor that the op can take by itself; the others get a line that says why not. A NAME
+   may be empty, and may end as a field is named: NAME.q and NAME.scale differ all the same. */
+static int add_all(run_state *r, int say)
+{
     size_t i;
     for (i = 0; i < r->in.count; i++) {
-        const st_tensor *t = &r->in.tensor[i];
-        const vq_dtype type = st_dtype(&r->in, t);
-        const size_t n = strlen(t->name);
-        const char *skip = NULL;
-        char *name, *scale;
-        int bad, other = 0;
-
-        if (quant) {
-            if (type != VQ_F32 && type != VQ_F16 && type != VQ_BF16) skip = "not f32, f16 or bf16";
-            else if (t->rank != 2) skip = "not a matrix";
-            if (skip) print_skipped(t->name, skip);
-            else if (add_job(r, t->name)) return 1;
-            continue;
-        }
-        name = (char *)malloc(n + 1);
-        if (!name) return fail("out of memory");
-        strcpy(name, t->name);
-        if (n >= 6 && !strcmp(name + n - 6, ".scale")) {
-            strcpy(name + n - 6, ".q");
-            if (!st_find(&r->in, name)) skip = "has no q";
-            other = 1;
-        } else if (n < 2 || strcmp(name + n - 2, ".q")) skip = "neither NAME.q nor NAME.scale";
-        else {
-            name[n - 2] = 0;
-            scale = full_name(name, "scale");
-            if (!scale || !st_find(&r->in, scale)) skip = "has no scale";
-            free(scale);
-        }
-        if (skip) print_skipped(t->name, skip);
-        bad = !skip && !other && add_job(r, name);
+        char *name = full_name(NULL, r->in.tensor[i].name), text[96];
+        const char *why = name ? why_not(r, &r->in.tensor[i], name, text) : NULL;
+        const int bad = !name ? fail("out of memory") : !why && add_job(r, name);
+        if (why && *why && say) print_skipped(r->in.tensor[i].name, why);
         free(name);
         if (bad) return 1;
     }
-    if (!r->count) return fail("%s: has no tensor that %s --all takes", r->o->in,
-                               vq_op_str(r->o->op));
-    return 0;
+    return r->count || r->unfit ? 0 : fail("%s: has no tensor that %s --all takes", r->o->in,
+                                           vq_op_str(r->o->op));
 }
 
 /* --- running -------------------------------------------------------------- */
 
-static void *take(run_state *r, size_t bytes)
-{
-    return vq_mem_alloc(r->vq, bytes ? bytes : 1);
-}
-
-/* Dequantizes what quant has left in memory, and compares. */
-static int measure(run_state *r, job *j, error_sum *e)
-{
-    const vq_quant_args *q = &j->a.quant;
-    const unsigned char *x = (const unsigned char *)j->s[0].from;
-    const int bits = vq_dtype_bits(q->x.dtype);
-    const int64_t n = q->x.shape[0] * q->x.shape[1];
-    vq_dequant_args d = VQ_ZERO;
-    int64_t i;
-    float *y = (float *)malloc((size_t)n * 4 + 1);
-    void *mem = take(r, (size_t)n * 4);
-    int bad = 1;
-
-    d.call.report = &j->why;
-    d.key = q->key;
-    d.q = q->q;
-    d.scale = q->scale;
-    d.y = vq_tensor_2d(mem, VQ_F32, q->x.shape[0], q->x.shape[1], vq_mem_where(r->vq));
-    memset(e, 0, sizeof *e);
-    e->bytes_in = vq_tensor_bytes(q->x);
-    e->bytes_out = vq_tensor_bytes(q->q) + vq_tensor_bytes(q->scale);
-    if (!y || !mem) fail("out of memory");
-    else if (vq_dequant(r->vq, &d) != VQ_OK) refused(r, j);
-    else if (vq_mem_copy(r->vq, y, mem, (size_t)n * 4) != VQ_OK) fail("memory cannot be copied");
-    else bad = 0;
-    for (i = 0; !bad && i < n; i++) {
-        const float v = vq_decode(q->x.dtype, vq_code_get(x, bits, i));
-        const double off = (double)v - (double)y[i];
-        if ((vq__f32_bits(v) & 0x7f800000u) == 0x7f800000u) continue;
-        e->signal += (double)v * (double)v;
-        e->noise += off * off;
-        if (e->worst == e->worst && !(fabs(off) <= e->worst)) e->worst = fabs(off);
-    }
-    vq_mem_free(r->vq, mem);
-    free(y);
-    return bad;
-}
-
-static void print_error(int width, const char *name, const char *shape, const error_sum *e)
-{
-    char db[32], worst[32];
-    if (e->noise != e->noise) snprintf(db, sizeof db, "nan");
-    else if (e->noise == 0) snprintf(db, sizeof db, "inf");
-    else snprintf(db, sizeof db, "%.2f", 10 * log10(e->signal / e->noise));
-    if (e->worst != e->worst) snprintf(worst, sizeof worst, "nan");
-    else snprintf(worst, sizeof worst, "%.6g", e->worst);
-    print_name(width, name);
-    printf("  %-14s %12" PRId64 " %12" PRId64 "  %7s  %s\n", shape, e->bytes_in, e->bytes_out, db,
-           worst);
-}
-
 static int run_job(run_state *r, job *j, error_sum *e)
 {
-    void *host = NULL, *mem[4] = {0, 0, 0, 0}, *work = NULL;
-    size_t bytes[4] = {0, 0, 0, 0}, most = 1;
+    void *host = NULL, *mem[SLOTS_MAX] = {0}, *work = NULL;
+    size_t bytes[SLOTS_MAX] = {0}, most = 1;
     int i, bad = 1;
 
+    if (make_numbers(r, j)) return 1;
     for (i = 0; i < j->slots; i++) {
         bytes[i] = (size_t)vq_tensor_bytes(*j->s[i].t);
-        if (!(mem[i] = take(r, bytes[i]))) goto memory;
-        if (j->s[i].written && bytes[i] > most) most = bytes[i];
+        if (!(mem[i] = vq_mem_alloc(r->vq, bytes[i] + 1))) goto memory;
+        if (bytes[i] > most) most = bytes[i];
         j->s[i].t->data = mem[i];
     }
     if (!(host = calloc(most, 1))) goto memory;
-    if (j->choice.workspace_bytes && !(work = take(r, j->choice.workspace_bytes))) goto memory;
+    if (j->choice.workspace_bytes && !(work = vq_mem_alloc(r->vq, j->choice.workspace_bytes)))
+        goto memory;
     j->a.call.workspace = work;
     j->a.call.workspace_bytes = j->choice.workspace_bytes;
     for (i = 0; i < j->slots; i++)                /* outputs start as 0: some layouts have gaps */
@@ -430,7 +342,7 @@ static int run_job(run_state *r, job *j, error_sum *e)
     }
     if (e && measure(r, j, e)) goto out;
     for (i = 0; i < j->slots; i++) {
-        if (!j->s[i].written) continue;
+        if (!j->s[i].written || !r->o->out) continue;
         if (vq_mem_copy(r->vq, host, mem[i], bytes[i]) != VQ_OK) goto copy;
         if (st_put(&r->out, j->s[i].item, host)) goto out;
     }
@@ -443,7 +355,11 @@ copy:
     fail("%s%smemory of %s cannot be copied", j->name ? j->name : "", j->name ? ": " : "",
          vq_arch_in(r->vq));
 out:
-    for (i = 0; i < j->slots; i++) vq_mem_free(r->vq, mem[i]);
+    for (i = 0; i < j->slots; i++) {
+        vq_mem_free(r->vq, mem[i]);
+        free(j->s[i].own);
+        j->s[i].own = NULL;
+    }
     vq_mem_free(r->vq, work);
     free(host);
     return bad;
@@ -451,54 +367,100 @@ out:
 
 static int run_jobs(run_state *r)
 {
-    error_sum e, all = {0, 0, 0, 0, 0};
+    const int table = r->o->error && !r->o->every;
+    error_sum e;
     size_t i;
     int width = 6, n;
     char shape[64];
 
+    memset(&r->total, 0, sizeof r->total);
     for (i = 0; i < r->count; i++) {
         n = r->jobs[i]->name ? (int)strlen(r->jobs[i]->name) : 1;
         if (n > width) width = n < 80 ? n : 80;
     }
-    if (r->o->error)
+    if (table)
         printf("%-*s  %-14s %12s %12s  %7s  %s\n", width, "matrix", "shape", "bytes in",
                "bytes out", "SQNR dB", "max error");
     for (i = 0; i < r->count; i++) {
         job *j = r->jobs[i];
         if (run_job(r, j, r->o->error ? &e : NULL)) return 1;
+        print_result(r, j);
         if (!r->o->error) continue;
+        add_error(&r->total, &e);
+        if (!table) continue;
         snprintf(shape, sizeof shape, "%" PRId64 "x%" PRId64, j->a.quant.x.shape[0],
                  j->a.quant.x.shape[1]);
         print_error(width, j->name ? j->name : "x", shape, &e);
-        all.signal += e.signal;
-        all.noise += e.noise;
-        all.bytes_in += e.bytes_in;
-        all.bytes_out += e.bytes_out;
-        if (all.worst == all.worst && !(e.worst <= all.worst)) all.worst = e.worst;
     }
-    if (r->o->error) print_error(width, "total", "", &all);
-    return 0;
+    if (table) print_error(width, "total", "", &r->total);
+    if (!r->failed) return 0;
+    return fail("%s: compare: %zu of %zu failed: %s", r->o->in, r->failed, r->count,
+                r->first_failed);
+}
+
+/* The job under one key after another: what each would cost, and how near it comes. */
+static int run_every(run_state *r)
+{
+    static char unfit[VQ_KEY_COUNT][800];
+    const options *asked = r->o;
+    int i, bad = 0;
+
+    for (i = 0; i < VQ_KEY_COUNT && !bad; i++) {
+        options o = *asked;
+        o.key = vq_key_preset((vq_key_id)i);
+        need_amax(&o);
+        r->o = &o;
+        r->unfit = 0;
+        bad = o.all ? add_all(r, !i) : add_job(r, NULL);
+        if (!i && !bad) print_key_head();
+        if (!bad) bad = run_jobs(r);
+        if (!bad) print_key_error(vq_key_name((vq_key_id)i), r->count, &r->total);
+        if (r->unfit)
+            snprintf(unfit[i], sizeof unfit[i], "%s: passes over %zu, the first %s",
+                     vq_key_name((vq_key_id)i), r->unfit, r->first_unfit);
+        free_jobs(r);
+    }
+    r->o = asked;
+    for (i = 0; i < VQ_KEY_COUNT && !bad; i++)
+        if (*unfit[i]) {
+            print_name(0, unfit[i]);
+            putchar('\n');
+        }
+    return bad;
+}
+
+static int open_contexts(run_state *r)
+{
+    options host = *r->o;
+    log_text log;
+    host.backend = VQ_CPU;
+    if (open_context(r->o, &log, &r->vq)) return 1;
+    if (vq_mem_where(r->vq) == VQ_HOST) r->cpu = r->vq;
+    return !r->cpu && open_context(&host, &log, &r->cpu);
+}
+
+static int run_all(run_state *r)
+{
+    if (r->o->every) return run_every(r);
+    return (r->o->all ? add_all(r, 1) : add_job(r, NULL))
+        || (r->o->out && st_begin(&r->out, r->o->out)) || run_jobs(r)
+        || (r->o->out && st_commit(&r->out));
 }
 
 int cmd_run(const options *o)
 {
-    run_state r = {NULL, NULL, {0}, {0}, NULL, 0};
-    log_text log;
-    size_t i;
-    int bad, k;
+    run_state r;
+    int bad;
 
+    memset(&r, 0, sizeof r);
     r.o = o;
-    bad = st_open(o->in, &r.in) || open_context(o, &log, &r.vq)
-       || (o->all ? add_all(&r) : add_job(&r, NULL))
-       || st_begin(&r.out, o->out) || run_jobs(&r) || st_commit(&r.out);
+    bad = st_open(o->in, &r.in) || (o->also && st_open(o->also, &r.also)) || open_contexts(&r)
+       || run_all(&r);
     st_end(&r.out);
-    for (i = 0; i < r.count; i++) {
-        for (k = 0; k < r.jobs[i]->slots; k++) free(r.jobs[i]->s[k].own);
-        free(r.jobs[i]->name);
-        free(r.jobs[i]);
-    }
-    free(r.jobs);
+    free_jobs(&r);
+    if (r.cpu != r.vq) vq_free(r.cpu);
     vq_free(r.vq);
+    st_close(&r.also);
     st_close(&r.in);
     return bad;
 }

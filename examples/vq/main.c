@@ -7,6 +7,7 @@
    Needs jansson. Exit code 0; or, after one line on stderr that says what was wrong, 2 where the
    command line cannot be understood, before any file or device is looked at, and 1 otherwise. */
 #define _XOPEN_SOURCE 700
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -59,6 +60,7 @@ int open_context(const options *o, log_text *log, vq_ctx **out)
     memset(log, 0, sizeof *log);
     desc.backend = o->backend;
     desc.assume = o->device;
+    desc.without = o->without;
     desc.log = hear;
     desc.log_user = log;
     desc.report = &why;
@@ -67,25 +69,12 @@ int open_context(const options *o, log_text *log, vq_ctx **out)
                 log->last, log->used ? ")" : "");
 }
 
-int op_has_key(vq_op op) { return op == VQ_OP_QUANT || op == VQ_OP_DEQUANT; }
-
-vq_dtype fnuz_counterpart(vq_dtype t)
-{
-    switch (t) {
-    case VQ_E4M3FN:   return VQ_E4M3FNUZ;
-    case VQ_E4M3FNUZ: return VQ_E4M3FN;
-    case VQ_E5M2:     return VQ_E5M2FNUZ;
-    case VQ_E5M2FNUZ: return VQ_E5M2;
-    default:          return VQ_NONE;
-    }
-}
-
 /* --- the command line ----------------------------------------------------- */
 
 static const char help[] =
-    "usage: vq info [--backend B] [--device ARCH]\n"
+    "usage: vq info [options]\n"
     "       vq explain OP [--key K] --shape R,C [options]\n"
-    "       vq run OP [--key K] -i IN.safetensors -o OUT.safetensors [options]\n"
+    "       vq run OP [--key K] -i IN.safetensors [-o OUT.safetensors] [options]\n"
     "       vq --version | --help\n"
     "\n"
     "info      version, devices, kernel libraries, and which implementation serves which key\n"
@@ -98,57 +87,63 @@ static const char help[] =
     "library cannot do. Before 1 and 2 comes one line on stderr that says what was wrong.\n";
 
 static const char help_info[] =
-    "usage: vq info [--backend any|hip|cuda|cpu] [--device ARCH]\n"
+    "usage: vq info [options]\n"
     "\n"
-    "  --backend B      start this one, not the first that starts\n"
+    "  --backend B      start this one, not the first that starts: any hip cuda cpu\n"
+    "  --without CAPS   as if the machine lacked them: avx512,avx2\n"
     "  --device ARCH    plan for an architecture that need not be here: gfx950, sm_90\n";
 
 static const char help_explain[] =
     "usage: vq explain OP [--key K] --shape R,C [options]\n"
     "\n"
-    "OP: cast fnuz_normalize quant dequant scale_convert\n"
-    "  --key K          a preset's name or a key's text; quant and dequant need one\n"
+    "  --key K          a preset's name or a key's text; an op with a key needs one\n"
     "  --as ELEM[:MAX]  the key in another encoding; MAX is vLLM's unless given\n"
+    "  --static         the key with its scales given, as calibrate makes them\n"
+    "  --from K         requant: the key of its input\n"
     "  --shape R,C      extents of the op's matrix\n"
     "  --x-type T       type of the input; bf16, but float8_e4m3fn for fnuz_normalize and\n"
-    "                   float8_e8m0fnu for scale_convert; dequant's is the key's\n"
+    "                   float8_e8m0fnu for scale_convert; that of codes is the key's\n"
     "  --place P        host, device or managed; where the context's memory is\n"
     "  --order O        of scales: rows columns columns_tma packed_ue8m0 128x4 8x4 cdna4\n"
-    "  --set NAME=V     as in vq run: out (dequant: bf16 if not given), order, overflow, layout\n"
+    "  --set NAME=V     as in vq run: out (dequant: bf16 if not given), order, layout, bins,\n"
+    "                   numbers that are arguments of the op\n"
     "  --backend B      any hip cuda cpu\n"
+    "  --without CAPS   as if the machine lacked them: avx512,avx2\n"
     "  --device ARCH    plan for an architecture that need not be here: gfx950, sm_90\n"
-    "  --json           an array of objects instead of lines\n";
+    "  --json           an array of objects instead of lines\n"
+    "\n";
 
 static const char help_run[] =
-    "usage: vq run OP [--key K] -i IN.safetensors -o OUT.safetensors [options]\n"
+    "usage: vq run OP [--key K] -i IN.safetensors [-o OUT.safetensors] [options]\n"
     "\n"
-    "OP                 reads             writes\n"
-    "  quant            x [scale]         q scale\n"
-    "  dequant          q scale           y\n"
-    "  cast             x                 y\n"
-    "  fnuz_normalize   x scale           y scale_out\n"
-    "  scale_convert    x                 y\n"
-    "\n"
-    "  --key K          a preset's name or a key's text; quant and dequant need one\n"
+    "  --key K          a preset's name or a key's text; an op with a key needs one\n"
+    "  --key every      quant: each preset in turn; prints what it would take and how near it\n"
+    "                   comes, and writes nothing\n"
     "  --as ELEM[:MAX]  the key in another encoding; MAX is vLLM's unless given\n"
+    "  --static         the key with its scales given, as calibrate makes them\n"
+    "  --from K         requant: the key of its input\n"
+    "  --also FILE      where tensors are that IN lacks\n"
     "  --backend B      any hip cuda cpu\n"
-    "  --all            quant: every 2-D tensor NAME of f32, f16 or bf16, to NAME.q and\n"
-    "                   NAME.scale; dequant: every such pair, to NAME.y\n"
+    "  --without CAPS   as if the machine lacked them: avx512,avx2\n"
+    "  --all            not x but every tensor NAME that the op takes, to NAME.q, NAME.scale ...;\n"
+    "                   ops that begin with other tensors: every NAME.q, NAME.scale ...\n"
     "  --error          quant: dequantizes too, and prints bytes, SQNR and the largest error\n"
-    "  --set scale=V    quant under a static key: V, or amax: the largest finite magnitude of a\n"
-    "                   group / the key's maximum; 1 where that is 0\n"
-    "  --set order=O    quant: the order of the scales it makes\n"
-    "  --set out=T      the type dequant (f32 if not given) or cast writes\n"
-    "  --set overflow=  saturate or nonfinite: cast, fnuz_normalize\n"
-    "  --set layout=O   scale_convert: the order it writes\n"
+    "  --set NAME=V     NAME is a number that the op takes, or one of\n"
+    "    scale=V|amax   under a static key, quant: V, or what the data ask for: amax or the range\n"
+    "                   of a group by the key's maximum, 1 where that is 0; and the zero points\n"
+    "    zero=V bound=V scale2=V    these, without a file\n"
+    "    scale2=amax    448 * the largest code / amax of x; 1 / that under scale2=mul\n"
+    "    order=O        the order of the scales that are made\n"
+    "    out=T          the type of y (cast needs it; dequant: f32 if not given; else that of x)\n"
+    "    layout=O       scale_convert: the order it writes\n"
+    "    bins=N         histogram: how many; 2048\n"
+    "Of requant they end in _out. An op writes -o, but compare, which prints, and exits with 1\n"
+    "where the tensors are not as close as they should be.\n"
     "Orders: rows columns columns_tma packed_ue8m0 128x4 8x4 cdna4. Types that safetensors lacks\n"
-    "are U8, with the type in the metadata vq.dtype.NAME. The output appears when it is whole.\n";
+    "are U8, with the type in the metadata vq.dtype.NAME. The output appears when it is whole.\n"
+    "\n";
 
 enum { INFO = 1, EXPLAIN = 2, RUN = 4 };
-
-#define FOR(op)  (1u << VQ_OP_##op)
-#define KEYED    (FOR(QUANT) | FOR(DEQUANT))
-#define EVERY_OP (~0u)
 
 static int read_order(const char *what, const char *v, int *out)
 {
@@ -163,6 +158,15 @@ static int read_dtype(const char *what, const char *v, vq_dtype *out)
     return *out == VQ_NONE ? fail_usage("%s: %s is no type known here", what, v) : 0;
 }
 
+static int read_whole(const char *what, const char *v, int64_t least, int64_t most, int64_t *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtoll(v, &end, 10);
+    return !*v || *end || (unsigned char)*v <= ' ' || errno || *out < least || *out > most
+         ? fail_usage("%s: found %s, needed a whole number", what, v) : 0;
+}
+
 static int read_float(const char *what, const char *v, float *out)
 {
     char *end;
@@ -174,22 +178,38 @@ static int read_float(const char *what, const char *v, float *out)
 static const char *command_of(const options *o);
 
 /* 0 where the op uses what was said, for the first time; `bit` is its own. */
-static int wanted(options *o, const char *said, unsigned ops, unsigned bit)
+static int wanted(options *o, const char *said, int used, unsigned bit)
 {
-    if (!(ops >> o->op & 1u))
-        return fail_usage("%s %s: takes no %s", command_of(o), vq_op_str(o->op), said);
+    if (!used) return fail_usage("%s %s: takes no %s", command_of(o), vq_op_str(o->op), said);
     if (o->given & bit) return fail_usage("%s: %s is given twice", command_of(o), said);
     o->given |= bit;
     return 0;
 }
 
-/* --- name=value ----------------------------------------------------------- */
-
-static int s_scale(options *o, const char *what, const char *v)
+/* In brackets what not every key has, or reads. */
+static int print_ops(void)
 {
-    o->scale = strcmp(v, "amax") ? SCALE_VALUE : SCALE_AMAX;
-    return o->scale == SCALE_AMAX ? 0 : read_float(what, v, &o->scale_value);
+    options o = VQ_ZERO;
+    int op, out, n, i;
+    puts("OP               what it reads -> what it writes");
+    for (op = 1; op < VQ_OP_COUNT; op++) {
+        const vq_field *f = vq_op_fields(o.op = (vq_op)op, &n);
+        printf("%-16s", vq_op_str(o.op));
+        for (out = 0; out < 2; out++) {
+            if (out) fputs(" ->", stdout);
+            for (i = 0; i < n; i++) {
+                const int either = f[i].kind == VQ_FIELD_MADE || f[i].kind == VQ_FIELD_INOUT;
+                const int some = !has_part(&o, &f[i]) || (either && !out);
+                if (either || f[i].kind == (out ? VQ_FIELD_OUT : VQ_FIELD_IN))
+                    printf(some ? " [%s]" : " %s", f[i].name);
+            }
+        }
+        putchar('\n');
+    }
+    return 0;
 }
+
+/* --- name=value ----------------------------------------------------------- */
 
 static int s_order(options *o, const char *what, const char *v)
 {
@@ -197,13 +217,6 @@ static int s_order(options *o, const char *what, const char *v)
     if (read_order(what, v, &order)) return 2;
     o->order = (vq_order)order;
     return 0;
-}
-
-static int s_overflow(options *o, const char *what, const char *v)
-{
-    o->overflow = strcmp(v, "nonfinite") ? VQ_SATURATE : VQ_NONFINITE;
-    return o->overflow == VQ_NONFINITE || !strcmp(v, "saturate") ? 0
-         : fail_usage("%s: found %s, needed saturate or nonfinite", what, v);
 }
 
 static int s_out(options *o, const char *what, const char *v)
@@ -216,44 +229,123 @@ static int s_layout(options *o, const char *what, const char *v)
     return read_order(what, v, &o->layout);
 }
 
-static const struct setting {
-    const char *name;
-    unsigned    run, explain;         /* the ops that use it */
-    int       (*take)(options *o, const char *what, const char *value);
-} settings[] = {
-    {"order",    FOR(QUANT),                     KEYED | FOR(SCALE_CONVERT),     s_order},
-    {"scale",    FOR(QUANT),                     0,                              s_scale},
-    {"out",      FOR(CAST) | FOR(DEQUANT),       FOR(CAST) | FOR(DEQUANT),       s_out},
-    {"overflow", FOR(CAST) | FOR(FNUZ_NORMALIZE), FOR(CAST) | FOR(FNUZ_NORMALIZE), s_overflow},
-    {"layout",   FOR(SCALE_CONVERT),             FOR(SCALE_CONVERT),             s_layout},
-};
-enum { ORDER, SCALE, SETTINGS = sizeof settings / sizeof *settings };
-
-static int take_setting(options *o, int k, const char *said, const char *value)
+static int s_bins(options *o, const char *what, const char *v)
 {
-    const struct setting *s = &settings[k];
-    int bad = wanted(o, said, o->command == RUN ? s->run : s->explain, 1u << k);
-    return bad ? bad : s->take(o, said, value);
+    return read_whole(what, v, 1, 1 << 30, &o->bins);
+}
+
+/* Does the op make scales (explain: have them) in an order that can be chosen? */
+static int has_order(const options *o)
+{
+    const vq_field *a = find_field(o->op, "scale"), *b = find_field(o->op, "scale_out");
+    if (o->command == EXPLAIN && o->op == VQ_OP_SCALE_CONVERT) return 1;
+    return find_field(o->op, "key") && (b || (a && (o->command == EXPLAIN
+                                                    || a->kind != VQ_FIELD_IN)));
+}
+
+static int has_out(const options *o)
+{
+    const vq_field *y = find_field(o->op, "y");
+    return y && y->kind == VQ_FIELD_OUT && o->op != VQ_OP_FNUZ_NORMALIZE
+        && o->op != VQ_OP_SCALE_CONVERT;
+}
+
+static int has_layout(const options *o) { return o->op == VQ_OP_SCALE_CONVERT; }
+static int has_bins(const options *o)   { return find_field(o->op, "counts") != NULL; }
+
+/* What is not a field of the op. */
+static const struct own {
+    const char *name;
+    int       (*used)(const options *o);
+    int       (*take)(options *o, const char *what, const char *value);
+} owns[] = {
+    {"order",  has_order,  s_order},
+    {"out",    has_out,    s_out},
+    {"layout", has_layout, s_layout},
+    {"bins",   has_bins,   s_bins},
+};
+enum { ORDER, OWNS = sizeof owns / sizeof *owns };
+
+static int take_own(options *o, int k, const char *said, const char *value)
+{
+    int bad = wanted(o, said, owns[k].used(o), 1u << k);
+    return bad ? bad : owns[k].take(o, said, value);
+}
+
+static int read_number(const vq_field *f, const char *what, const char *v, setting *s)
+{
+    int64_t whole;
+    float x = 0;
+    int bad;
+    if (f->kind == VQ_FIELD_CHOICE && !strcmp(f->name, "overflow")) {
+        s->number = strcmp(v, "nonfinite") ? VQ_SATURATE : VQ_NONFINITE;
+        return s->number == VQ_NONFINITE || !strcmp(v, "saturate") ? 0
+             : fail_usage("%s: found %s, needed saturate or nonfinite", what, v);
+    }
+    if (f->kind == VQ_FIELD_CHOICE || f->kind == VQ_FIELD_INT) {
+        bad = read_whole(what, v, -INT32_MAX, INT32_MAX, &whole);
+        s->number = (double)whole;
+        return bad;
+    }
+    bad = read_float(what, v, &x);
+    s->number = x;
+    return bad;
+}
+
+static int is_known(const char *name)
+{
+    int op;
+    for (op = 1; op < VQ_OP_COUNT; op++)
+        if (find_field((vq_op)op, name)) return 1;
+    return 0;
+}
+
+static int take_field(options *o, const char *name, const char *value)
+{
+    const vq_field *f = find_field(o->op, name);
+    const int given = f && (f->kind == VQ_FIELD_MADE
+                            || (f->kind == VQ_FIELD_IN && is_one(o->op, f)));
+    const int number = f && (f->kind == VQ_FIELD_CHOICE || f->kind == VQ_FIELD_INT
+                             || f->kind == VQ_FIELD_FLOAT);
+    const int data = (o->op == VQ_OP_QUANT || o->op == VQ_OP_REQUANT) && !strncmp(name, "scale", 5);
+    setting *s = &o->set[o->sets];
+    char said[64];
+    int bad;
+
+    snprintf(said, sizeof said, "--set %.48s", name);
+    bad = wanted(o, said, number || (given && o->command == RUN), 0);
+    if (bad) return bad;
+    if (find_setting(o, f->name))
+        return fail_usage("%s: %s is given twice", command_of(o), said);
+    if (o->sets == SETS_MAX - 2) return fail_usage("%s: too many --set", command_of(o));
+    s->amax = data && !strcmp(value, "amax");
+    s->name = f->name;
+    o->sets++;
+    return s->amax ? 0 : read_number(f, said, value, s);
 }
 
 static int o_set(options *o, const char *v)
 {
     const char *eq = strchr(v, '=');
     const size_t n = eq ? (size_t)(eq - v) : 0;
-    char said[32];
+    char said[32], name[32];
     int k;
     if (!eq) return fail_usage("--set: found %s, needed name=value", v);
-    for (k = 0; k < SETTINGS; k++)
-        if (strlen(settings[k].name) == n && !strncmp(v, settings[k].name, n)) {
-            snprintf(said, sizeof said, "--set %s", settings[k].name);
-            return take_setting(o, k, said, eq + 1);
-        }
-    return fail_usage("--set: %s: needed scale, out, order, overflow or layout before the =", v);
+    snprintf(name, sizeof name, "%.*s", n < 31 ? (int)n : 31, v);
+    snprintf(said, sizeof said, "--set %.25s", name);
+    for (k = 0; k < OWNS; k++)
+        if (!strcmp(owns[k].name, name)) return take_own(o, k, said, eq + 1);
+    if (is_known(name)) return take_field(o, name, eq + 1);
+    return fail_usage("--set: %s: needed an argument of the op, order, out, layout or bins before "
+                      "the =", v);
 }
 
 /* --- options -------------------------------------------------------------- */
 
 static int o_key(options *o, const char *v)     { o->key_text = v; return 0; }
+static int o_from(options *o, const char *v)    { o->from_text = v; return 0; }
+static int o_also(options *o, const char *v)    { o->also = v;     return 0; }
+static int o_static(options *o, const char *v)  { (void)v; o->fix = 1;   return 0; }
 static int o_as(options *o, const char *v)      { o->as = v;       return 0; }
 static int o_in(options *o, const char *v)      { o->in = v;       return 0; }
 static int o_out(options *o, const char *v)     { o->out = v;      return 0; }
@@ -261,13 +353,45 @@ static int o_all(options *o, const char *v)     { (void)v; o->all = 1;   return 
 static int o_error(options *o, const char *v)   { (void)v; o->error = 1; return 0; }
 static int o_json(options *o, const char *v)    { (void)v; o->json = 1;  return 0; }
 static int o_x_type(options *o, const char *v)  { return read_dtype("--x-type", v, &o->x_type); }
-static int o_order(options *o, const char *v)   { return take_setting(o, ORDER, "--order", v); }
+static int o_order(options *o, const char *v)   { return take_own(o, ORDER, "--order", v); }
 
 static int o_backend(options *o, const char *v)
 {
     int b = vq_backend_of(v);
     if (b < 0) return fail_usage("--backend: %s is no backend; needed any, hip, cuda or cpu", v);
     o->backend = (vq_backend)b;
+    return 0;
+}
+
+/* A capability by its name in VQ_CAPS, whatever the case; -1: no such name. */
+static int cap_of(const char *name, size_t n)
+{
+    static const char *const names[] = {
+#define X(ID, text) #ID,
+        VQ_CAPS(X)
+#undef X
+    };
+    int i;
+    size_t k;
+    for (i = 0; i < VQ_CAP_COUNT; i++) {
+        for (k = 0; k < n && toupper((unsigned char)name[k]) == names[i][k]; k++) {}
+        if (k == n && !names[i][n]) return i;
+    }
+    return -1;
+}
+
+static int o_without(options *o, const char *v)
+{
+    const char *at, *end;
+    int cap;
+    for (at = v; at; at = *end ? end + 1 : NULL) {
+        end = at + strcspn(at, ",");
+        cap = cap_of(at, (size_t)(end - at));
+        if (cap < 0)
+            return fail_usage("--without: %s is no capability; needed avx512, avx2, fma, neon or "
+                              "another of VQ_CAPS, commas between", v);
+        o->without |= 1u << cap;
+    }
     return 0;
 }
 
@@ -320,41 +444,57 @@ static const char *command_of(const options *o)
     return commands[i].name;
 }
 
+/* Which ops an option is for: those that have this field, or by its own rule. */
+static const char any_op[] = "any", quant_alone[] = "quant";
+
 static const struct flag {
     const char *name;
     int         commands, has_value;
-    unsigned    ops;                  /* that use it */
+    const char *field;
     int       (*take)(options *o, const char *value);
 } flags[] = {
-    {"--set",     EXPLAIN | RUN,        1, EVERY_OP,   o_set},
-    {"--order",   EXPLAIN,              1, EVERY_OP,   o_order},
-    {"--key",     EXPLAIN | RUN,        1, KEYED,      o_key},
-    {"--as",      EXPLAIN | RUN,        1, KEYED,      o_as},
-    {"--backend", INFO | EXPLAIN | RUN, 1, EVERY_OP,   o_backend},
-    {"--device",  INFO | EXPLAIN,       1, EVERY_OP,   o_device},
-    {"--shape",   EXPLAIN,              1, EVERY_OP,   o_shape},
-    {"--x-type",  EXPLAIN,              1, ~FOR(DEQUANT), o_x_type},
-    {"--place",   EXPLAIN,              1, EVERY_OP,   o_place},
-    {"--json",    EXPLAIN,              0, EVERY_OP,   o_json},
-    {"-i",        RUN,                  1, EVERY_OP,   o_in},
-    {"-o",        RUN,                  1, EVERY_OP,   o_out},
-    {"--all",     RUN,                  0, KEYED,      o_all},
-    {"--error",   RUN,                  0, FOR(QUANT), o_error},
+    {"--set",     EXPLAIN | RUN,        1, any_op,      o_set},
+    {"--order",   EXPLAIN,              1, any_op,      o_order},
+    {"--key",     EXPLAIN | RUN,        1, "key",       o_key},
+    {"--as",      EXPLAIN | RUN,        1, "key",       o_as},
+    {"--static",  EXPLAIN | RUN,        0, "key",       o_static},
+    {"--from",    EXPLAIN | RUN,        1, "from",      o_from},
+    {"--backend", INFO | EXPLAIN | RUN, 1, any_op,      o_backend},
+    {"--without", INFO | EXPLAIN | RUN, 1, any_op,      o_without},
+    {"--device",  INFO | EXPLAIN,       1, any_op,      o_device},
+    {"--shape",   EXPLAIN,              1, any_op,      o_shape},
+    {"--x-type",  EXPLAIN,              1, "x",         o_x_type},
+    {"--place",   EXPLAIN,              1, any_op,      o_place},
+    {"--json",    EXPLAIN,              0, any_op,      o_json},
+    {"-i",        RUN,                  1, any_op,      o_in},
+    {"--also",    RUN,                  1, any_op,      o_also},
+    {"-o",        RUN,                  1, any_op,      o_out},
+    {"--all",     RUN,                  0, any_op,      o_all},
+    {"--error",   RUN,                  0, quant_alone, o_error},
 };
 enum { BY_NAME = 2, FLAGS = sizeof flags / sizeof *flags };    /* the first two count by setting */
 
-static int read_key(options *o)
+static int is_for(const struct flag *f, const options *o)
+{
+    return f->field == any_op || (f->field == quant_alone ? o->op == VQ_OP_QUANT
+                                                          : find_field(o->op, f->field) != NULL);
+}
+
+static int read_key(const char *option, const char *text, vq_key *key)
 {
     vq_report why = VQ_ZERO;
+    return vq_key_parse(text, key, &why) == VQ_OK ? 0 : fail_usage("%s %s: %s", option, text,
+                                                                   why.text);
+}
+
+static int read_as(options *o)
+{
+    vq_report why = VQ_ZERO;
+    const char *colon = strchr(o->as, ':');
     vq_dtype elem;
     char name[32];
-    const char *colon;
     float max;
 
-    if (vq_key_parse(o->key_text, &o->key, &why) != VQ_OK)
-        return fail_usage("--key %s: %s", o->key_text, why.text);
-    if (!o->as) return 0;
-    colon = strchr(o->as, ':');
     snprintf(name, sizeof name, "%.*s", colon ? (int)(colon - o->as) : (int)strlen(o->as), o->as);
     if (read_dtype("--as", name, &elem)) return 2;
     max = vq_fp8_max(elem, 1);
@@ -362,33 +502,103 @@ static int read_key(options *o)
         return colon ? 2 : fail_usage("--as: %s has no maximum of its own; needed %s:MAX", name,
                                       name);
     o->key = vq_key_as(o->key, elem, max);
-    if (vq_key_check(&o->key, &why) != VQ_OK) return fail_usage("--as %s: %s", o->as, why.text);
+    return vq_key_check(&o->key, &why) == VQ_OK ? 0 : fail_usage("--as %s: %s", o->as, why.text);
+}
+
+/* Tensors that --set gives have to have a part in the key. */
+static int check_sets(const options *o)
+{
+    const setting *other;
+    int i;
+    for (i = 0; i < o->sets; i++) {
+        const vq_field *f = find_field(o->op, o->set[i].name);
+        if (!is_tensor(f)) continue;
+        if (!has_part(o, f)) return fail_usage("--set %s: has no part in this key", f->name);
+        if (!is_read(o, f))
+            return fail_usage("--set %s: the key is not static; %s computes its scales", f->name,
+                              vq_op_str(o->op));
+        if (o->set[i].amax && is_one(o->op, f) && key_of(o, f)->scale_type != VQ_UE4M3)
+            return fail_usage("--set %s=amax: is for scales of ue4m3", f->name);
+        other = find_setting(o, ends_in_out(f->name) ? "scale_out" : "scale");
+        if (other && other->amax && !is_one(o->op, f) && !o->set[i].amax)
+            return fail_usage("--set %s: %s=amax makes it", f->name, other->name);
+    }
     return 0;
 }
 
-/* What run's quant does with a scale depends on the key. */
+/* What run does with scales depends on the key. */
 static int check_scale(const options *o)
 {
-    if (!(o->key.flags & VQ_KEY_STATIC))
-        return o->scale == SCALE_NONE ? 0
-             : fail_usage("--set scale: the key is not static; quant computes its scales");
-    if (o->scale != SCALE_NONE) return 0;
-    if (o->all) return fail_usage("--key: is static; --all needs --set scale=V or scale=amax");
+    const vq_field *f = find_field(o->op, "scale_out");
+    int bad = check_sets(o);
+    if (!f) f = find_field(o->op, "scale");
+    if (bad || !f || f->kind != VQ_FIELD_MADE || !is_read(o, f) || find_setting(o, f->name))
+        return bad;
+    if (o->all && !o->also)
+        return fail_usage("--key: is static; --all needs --set %s=V, %s=amax, or --also", f->name,
+                          f->name);
     return !(o->given >> ORDER & 1u) ? 0
-         : fail_usage("--set order: the scale is read, as it lies; needs --set scale");
+         : fail_usage("--set order: the scale is read, as it lies; needs --set %s", f->name);
+}
+
+static int check_every(const options *o)
+{
+    if (o->op != VQ_OP_QUANT) return fail_usage("--key every: is for quant");
+    if (o->as) return fail_usage("--key every: takes no --as");
+    if (o->fix) return fail_usage("--key every: takes no --static");
+    return o->out ? fail_usage("--key every: takes no -o; it writes nothing") : 0;
+}
+
+static int has_output(vq_op op)
+{
+    int n, i;
+    const vq_field *f = vq_op_fields(op, &n);
+    for (i = 0; i < n; i++)
+        if (is_tensor(&f[i]) && f[i].kind != VQ_FIELD_IN) return 1;
+    return 0;
+}
+
+/* What was said, taken together. */
+static int check_options(const struct command *c, options *o)
+{
+    vq_platform p;
+    int bad;
+    if (find_field(o->op, "key") && !o->key_text)
+        return fail_usage("%s %s: needs --key", c->name, vq_op_str(o->op));
+    if (find_field(o->op, "from") && !o->from_text)
+        return fail_usage("%s %s: needs --from, the key of its input", c->name, vq_op_str(o->op));
+    if (o->device && o->backend && vq_platform_of(o->device, &p, NULL) == VQ_OK
+        && p.backend != o->backend)
+        return fail_usage("--backend: found %s, needed %s for --device %s",
+                          vq_backend_str(o->backend), vq_backend_str(p.backend), o->device);
+    if (c->bit == EXPLAIN && o->rows < 0) return fail_usage("explain: needs --shape");
+    o->every = c->bit == RUN && o->key_text && !strcmp(o->key_text, "every");
+    if (o->every && (bad = check_every(o)) != 0) return bad;
+    if (c->bit == RUN && !o->in && (o->every || !has_output(o->op)))
+        return fail_usage("run: needs -i");
+    if (c->bit == RUN && !o->every && has_output(o->op) && (!o->in || !o->out))
+        return fail_usage("run: needs -i and -o");
+    if (c->bit == RUN && o->op == VQ_OP_CAST && !o->out_type)
+        return fail_usage("run cast: needs --set out=TYPE");
+    if (c->bit == RUN && o->op == VQ_OP_SCALE_CONVERT && o->layout < 0)
+        return fail_usage("run scale_convert: needs --set layout=ORDER");
+    if (o->from_text && (bad = read_key("--from", o->from_text, &o->from)) != 0) return bad;
+    if (o->every) o->error = 1;
+    else if (o->key_text && ((bad = read_key("--key", o->key_text, &o->key)) != 0
+                             || (o->as && (bad = read_as(o)) != 0))) return bad;
+    if (o->fix) o->key = vq_key_static(o->key);
+    return c->bit == RUN && !o->every ? check_scale(o) : 0;
 }
 
 static int read_options(const struct command *c, int argc, char **argv, options *o)
 {
     int i = 0, k, bad;
-    vq_platform p;
 
     o->command = c->bit;
     if (c->takes_op && (!argc || argv[0][0] == '-'))
         return fail_usage("%s: needs an op; see vq %s --help", c->name, c->name);
     if (c->takes_op && (o->op = vq_op_of(argv[i++])) == VQ_OP_NONE)
-        return fail_usage("%s: %s is no op; needed quant, dequant, cast, fnuz_normalize or "
-                          "scale_convert", c->name, argv[0]);
+        return fail_usage("%s: %s is no op; vq %s --help lists them", c->name, argv[0], c->name);
     for (; i < argc; i++) {
         for (k = 0; k < FLAGS; k++)
             if ((flags[k].commands & c->bit) && !strcmp(argv[i], flags[k].name)) break;
@@ -396,24 +606,11 @@ static int read_options(const struct command *c, int argc, char **argv, options 
             return fail_usage("%s: unknown option %s; see vq %s --help", c->name, argv[i], c->name);
         if (flags[k].has_value && i + 1 == argc)
             return fail_usage("%s: %s needs a value", c->name, argv[i]);
-        bad = wanted(o, flags[k].name, flags[k].ops, k < BY_NAME ? 0 : 1u << (SETTINGS + k));
+        bad = wanted(o, flags[k].name, is_for(&flags[k], o), k < BY_NAME ? 0 : 1u << (OWNS + k));
         if (!bad) bad = flags[k].take(o, flags[k].has_value ? argv[++i] : NULL);
         if (bad) return bad;
     }
-    if (op_has_key(o->op) && !o->key_text)
-        return fail_usage("%s %s: needs --key", c->name, vq_op_str(o->op));
-    if (o->device && o->backend && vq_platform_of(o->device, &p, NULL) == VQ_OK
-        && p.backend != o->backend)
-        return fail_usage("--backend: found %s, needed %s for --device %s",
-                          vq_backend_str(o->backend), vq_backend_str(p.backend), o->device);
-    if (c->bit == EXPLAIN && o->rows < 0) return fail_usage("explain: needs --shape");
-    if (c->bit == RUN && (!o->in || !o->out)) return fail_usage("run: needs -i and -o");
-    if (c->bit == RUN && o->op == VQ_OP_CAST && !o->out_type)
-        return fail_usage("run cast: needs --set out=TYPE");
-    if (c->bit == RUN && o->op == VQ_OP_SCALE_CONVERT && o->layout < 0)
-        return fail_usage("run scale_convert: needs --set layout=ORDER");
-    if (o->key_text && (bad = read_key(o)) != 0) return bad;
-    return c->bit == RUN && o->op == VQ_OP_QUANT ? check_scale(o) : 0;
+    return check_options(c, o);
 }
 
 static int start(int argc, char **argv)
@@ -422,6 +619,7 @@ static int start(int argc, char **argv)
     int k, i, bad;
 
     o.rows = o.place = o.layout = -1;
+    o.bins = 2048;
     if (argc < 2) return fail_usage("needs a command: info, explain or run; see vq --help");
     if (!strcmp(argv[1], "--version")) {
         printf("vq %d.%d.%d\n", VQ_VERSION / 10000, VQ_VERSION / 100 % 100, VQ_VERSION % 100);
@@ -431,7 +629,9 @@ static int start(int argc, char **argv)
     for (k = 0; k < COMMANDS; k++) {
         if (strcmp(argv[1], commands[k].name)) continue;
         for (i = 2; i < argc; i++)
-            if (!strcmp(argv[i], "--help")) return fputs(commands[k].help, stdout) < 0;
+            if (!strcmp(argv[i], "--help"))
+                return fputs(commands[k].help, stdout) < 0
+                    || (commands[k].takes_op && print_ops());
         bad = read_options(&commands[k], argc - 2, argv + 2, &o);
         return bad ? bad : commands[k].run(&o);
     }

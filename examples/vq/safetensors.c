@@ -22,7 +22,7 @@ st_types[] = {
     {"I8",   8,  VQ_INT8,   1}, {"F8_E5M2", 8,  VQ_E5M2, 1}, {"F8_E4M3", 8,  VQ_E4M3FN, 1},
     {"U8",   8,  VQ_UINT8,  1}, {"F8_E8M0", 8,  VQ_E8M0, 0},
     {"BOOL", 8,  VQ_NONE,   0}, {"I16",     16, VQ_NONE, 0}, {"U16",     16, VQ_NONE,   0},
-    {"I32",  32, VQ_NONE,   0}, {"U32",     32, VQ_NONE, 0}, {"I64",     64, VQ_NONE,   0},
+    {"I32",  32, VQ_INT32,  1}, {"U32",     32, VQ_NONE, 0}, {"I64",     64, VQ_INT64,  1},
     {"U64",  64, VQ_NONE,   0}, {"F64",     64, VQ_NONE, 0}, {"C64",     64, VQ_NONE,   0},
     {"F4",   4,  VQ_NONE,   0}, {"F6_E2M3", 6,  VQ_NONE, 0}, {"F6_E3M2", 6,  VQ_NONE,   0},
 };
@@ -235,6 +235,13 @@ static int read_extents(const char *s, int64_t shape[4])
     }
 }
 
+int st_rank(const st_file *f, const st_tensor *t)
+{
+    const char *shape = note(f, "shape", t->name);
+    int64_t e[4];
+    return shape ? read_extents(shape, e) : t->rank;
+}
+
 int st_view(const st_file *f, const st_tensor *t, vq_tensor *out, vq_order *order, int *extents)
 {
     const char *dtype = note(f, "dtype", t->name), *shape = note(f, "shape", t->name);
@@ -367,7 +374,7 @@ static char *layout(st_writer *w, size_t *length)
     int bits;
     char *text, *padded = NULL;
 
-    for (bits = 32; bits; bits -= 8)
+    for (bits = 64; bits; bits -= 8)
         for (i = 0; i < w->count; i++) {
             st_item *it = &w->item[i];
             if ((vq_dtype_bits(it->t.dtype) + 7) / 8 * 8 != bits) continue;

@@ -38,6 +38,7 @@ const st_tensor *st_find(const st_file *f, const char *name);    /* NULL: no suc
 /* The tensor as vq sees it, its data in the mapping, and how many extents the file gives it:
    a scalar has none and is [1] here. 0, or 1 after a line. */
 int  st_view(const st_file *f, const st_tensor *t, vq_tensor *out, vq_order *order, int *extents);
+int  st_rank(const st_file *f, const st_tensor *t);              /* how many; 0 of bad metadata */
 vq_dtype st_dtype(const st_file *f, const st_tensor *t);         /* VQ_NONE: vq has no such type */
 
 typedef struct st_item {
