@@ -40,11 +40,13 @@ TABLE OF CONTENTS      jump with a search for the marker
      >>backends       >>keys             >>impl-platform
      >>op-index       >>platform         >>impl-probe
                       >>context          >>impl-check
-                      >>ops              >>impl-loops
-                      >>registry         >>impl-ref-convert
-                      >>kernel-abi       >>impl-ref-quant
-                      >>numerics         >>impl-ref-observe
-                      >>elements         >>impl-ref-compare
+                      >>ops              >>impl-args
+                      >>registry         >>impl-loops
+                      >>kernel-abi       >>impl-ref-convert
+                      >>numerics         >>impl-ref-quant
+                      >>elements         >>impl-ref-act
+                                         >>impl-ref-observe
+                                         >>impl-ref-compare
                                          >>impl-registry
                                          >>impl-explain
                                          >>impl-context
@@ -55,6 +57,9 @@ TABLE OF CONTENTS      jump with a search for the marker
    VQ_STATIC          implementation    the public functions are static, for that file alone
    VQ_NO_CONVERT      everywhere        leaves the family out: vq_cast, vq_fnuz_normalize
    VQ_NO_QUANT        everywhere        vq_quant, vq_dequant, vq_requant
+   VQ_NO_ACT          everywhere        vq_act, vq_act_mul, vq_act_mul_quant,
+                                        vq_masked_act_mul_quant
+   VQ_NO_NORM         everywhere        vq_rms_norm, vq_layer_norm, vq_rms_norm_quant
    VQ_NO_OBSERVE      everywhere        vq_amax, vq_minmax, vq_histogram, vq_percentile,
                                         vq_calibrate
    VQ_NO_SCALES       everywhere        vq_scale_convert
@@ -181,18 +186,25 @@ TABLE OF CONTENTS      jump with a search for the marker
 
 >>op-index          patched by `make docs`
 VQ_GENERATED op-index
-   vq_cast             convert   from any format to any other
-   vq_fnuz_normalize   convert   fp8 codes and their scale in the other bias: fn <-> fnuz
-   vq_quant            quant     codes and scales of a tensor under a key
-   vq_dequant          quant     values of codes and scales
-   vq_requant          quant     codes and scales of one key as those of another, and what that cost
-   vq_amax             observe   the largest magnitude of each group
-   vq_minmax           observe   the smallest and the largest value of each group
-   vq_histogram        observe   how often each magnitude occurs
-   vq_percentile       observe   the magnitude that a share of each group does not exceed
-   vq_calibrate        observe   statistics to the scales that a static key takes
-   vq_scale_convert    scales    scales from any layout to any other
-   vq_compare          compare   are two tensors as close as they should be
+   vq_cast                   convert   from any format to any other
+   vq_fnuz_normalize         convert   fp8 codes and their scale in the other bias: fn <-> fnuz
+   vq_quant                  quant     codes and scales of a tensor under a key
+   vq_dequant                quant     values of codes and scales
+   vq_requant                quant     codes and scales of one key as those of another
+   vq_act                    act       an activation, element by element
+   vq_act_mul                act       a gated activation: the first half of a feed-forward block
+   vq_act_mul_quant          act       a gated activation and the quantization of what it gives
+   vq_masked_act_mul_quant   act       the same for experts of whose rows only the first are there
+   vq_rms_norm               norm      root-mean-square norm; residual, weight, gate
+   vq_layer_norm             norm      norm by mean and variance, without bias
+   vq_rms_norm_quant         norm      an rms norm and the quantization of what it gives
+   vq_amax                   observe   the largest magnitude of each group
+   vq_minmax                 observe   the smallest and the largest value of each group
+   vq_histogram              observe   how often each magnitude occurs
+   vq_percentile             observe   the magnitude that a share of each group does not exceed
+   vq_calibrate              observe   statistics to the scales that a static key takes
+   vq_scale_convert          scales    scales from any layout to any other
+   vq_compare                compare   are two tensors as close as they should be
 VQ_GENERATED op-index
 */
 
@@ -208,7 +220,7 @@ VQ_GENERATED op-index
    =========================================================================== */
 
 #define VQ_VERSION      100   /* 0.1.0: major*10000 + minor*100 + patch */
-#define VQ_ABI_VERSION  1     /* raised when vq_kernels, a key or an args struct changes */
+#define VQ_ABI_VERSION  2     /* raised when vq_kernels, a key or an args struct changes */
 
 #if defined(__GNUC__)
 #define VQ__UNUSED __attribute__((unused))
@@ -1367,6 +1379,18 @@ VQ_API void      vq_mem_reset_peak(vq_ctx *ctx);       /* to live */
 #else
 #define VQ__OPS_QUANT(X) X(QUANT, quant) X(DEQUANT, dequant) X(REQUANT, requant)
 #endif
+#ifdef VQ_NO_ACT
+#define VQ__OPS_ACT(X)
+#else
+#define VQ__OPS_ACT(X) X(ACT, act) X(ACT_MUL, act_mul) X(ACT_MUL_QUANT, act_mul_quant) \
+                       X(MASKED_ACT_MUL_QUANT, masked_act_mul_quant)
+#endif
+#ifdef VQ_NO_NORM
+#define VQ__OPS_NORM(X)
+#else
+#define VQ__OPS_NORM(X) X(RMS_NORM, rms_norm) X(LAYER_NORM, layer_norm) \
+                        X(RMS_NORM_QUANT, rms_norm_quant)
+#endif
 #ifdef VQ_NO_OBSERVE
 #define VQ__OPS_OBSERVE(X)
 #else
@@ -1383,8 +1407,8 @@ VQ_API void      vq_mem_reset_peak(vq_ctx *ctx);       /* to live */
 #else
 #define VQ__OPS_COMPARE(X) X(COMPARE, compare)
 #endif
-#define VQ_OPS(X) VQ__OPS_CONVERT(X) VQ__OPS_QUANT(X) VQ__OPS_OBSERVE(X) VQ__OPS_SCALES(X) \
-                  VQ__OPS_COMPARE(X)
+#define VQ_OPS(X) VQ__OPS_CONVERT(X) VQ__OPS_QUANT(X) VQ__OPS_ACT(X) VQ__OPS_NORM(X) \
+                  VQ__OPS_OBSERVE(X) VQ__OPS_SCALES(X) VQ__OPS_COMPARE(X)
 
 typedef enum vq_op {
     VQ_OP_NONE,
@@ -1404,8 +1428,12 @@ VQ_API vq_op       vq_op_of(const char *text);         /* VQ_OP_NONE: no such na
     X(OUT,    "vq_tensor, written") \
     X(MADE,   "vq_tensor, written; read where the key is static") \
     X(INOUT,  "vq_tensor, written; read where `running` is set") \
+    X(BOTH,   "vq_tensor, read and written") \
     X(KEY,    "vq_key") \
-    X(CHOICE, "an enum, by its number") \
+    X(TYPE,   "vq_dtype") \
+    X(OVERFLOW, "vq_overflow") \
+    X(ACT,    "vq_act_kind") \
+    X(GATE,   "vq_gate") \
     X(INT,    "int") \
     X(FLOAT,  "float") \
     X(RESULT, "a pointer to a struct that is written")
@@ -1567,7 +1595,7 @@ typedef struct vq_requant_result {
     double  sqnr_db;                  /* vq_sqnr_db(signal, noise) */
 } vq_requant_result;
 
-/* vq_requant -- codes and scales of one key as those of another, and what that cost
+/* vq_requant -- codes and scales of one key as those of another
 
      v[i][j]                           = vq_dequant() of q, scale, zero, scale2 under `from`, in f32
      q_out, scale_out, zero_out        = vq_quant() of v under `key`, with bound and scale2_out
@@ -1602,6 +1630,246 @@ VQ_API vq_status vq_requant(const vq_ctx *ctx, const vq_requant_args *a);
 /* 10 log10(signal / noise), correct to 1e-12 or so; infinity without noise, NaN where either is
    or both are 0. No libm. */
 VQ_API double    vq_sqnr_db(double signal, double noise);
+#endif
+
+/* X(ID, text) */
+#define VQ_ACTS(X) \
+    X(SILU,       "silu")        /* v / (1 + e^-v) */ \
+    X(GELU,       "gelu")        /* v/2 (1 + erf(v / sqrt(2))) */ \
+    X(GELU_TANH,  "gelu_tanh")   /* v/2 (1 + tanh(sqrt(2/pi) (v + 0.044715 v^3))) */ \
+    X(GELU_QUICK, "gelu_quick")  /* v / (1 + e^(-1.702 v)) */ \
+    X(RELU2,      "relu2")       /* max(v, 0)^2 */ \
+    X(SWIGLU_OAI, "swiglu_oai")  /* v / (1 + e^(-alpha v)); gated ops only */
+
+typedef enum vq_act_kind {
+#define X(ID, text) VQ_ACT_##ID,
+    VQ_ACTS(X)
+#undef X
+    VQ_ACT_COUNT
+} vq_act_kind;
+
+/* Where the gate, on which the activation works, and the other factor lie in a row of 2H.
+   X(ID, text) */
+#define VQ_GATES(X) \
+    X(FIRST,  "first")           /* gate | up: vLLM's silu_and_mul */ \
+    X(SECOND, "second")          /* up | gate: vLLM's mul_and_silu */ \
+    X(EVEN,   "even")            /* gate, up, gate, up, ...: gpt-oss */
+
+typedef enum vq_gate {
+#define X(ID, text) VQ_GATE_##ID,
+    VQ_GATES(X)
+#undef X
+    VQ_GATE_COUNT
+} vq_gate;
+
+VQ_API const char *vq_act_str(vq_act_kind act);
+VQ_API int         vq_act_of(const char *text);        /* -1: no such name */
+VQ_API const char *vq_gate_str(vq_gate gate);
+VQ_API int         vq_gate_of(const char *text);       /* -1: no such name */
+
+#ifndef VQ_NO_ACT
+/* vq_act -- an activation, element by element
+
+     y[i][j] = y's type of f(x[i][j])
+
+     act  in   VQ_ACT_*, not SWIGLU_OAI
+     x    in   [T, H]  f32 | f16 | bf16; columns side by side
+     y    out  [T, H]  x's type | f32; may be x itself
+     Numerics, by the type of x and y:
+       16 bits to the same   the real function rounded once: bf16 of magnitude below 2^-60 gives
+                             x/2, ties to even. relu2: RN(v v). All 65,536 inputs are tested
+                             against 300 bits.
+       to f32                the f32 function of >>numerics; its error is said there
+
+   Numerics   f(-infinity) = -0, f(infinity) = infinity, f(0) = 0, f(-0) = -0; relu2 of what is
+              not above 0 is 0. NaN stays NaN. Same bits everywhere.
+   Errors     as vq_cast; VALUE: act.
+   Source     vLLM gelu_and_mul, gelu_tanh_and_mul, gelu_quick, relu2
+   Differs    vLLM rounds an f32 expression of approximate parts; silu(-infinity) is NaN there. */
+typedef struct vq_act_args {
+    vq_call     call;
+    vq_act_kind act;
+    vq_tensor   x, y;
+} vq_act_args;
+
+VQ_API vq_status vq_act(const vq_ctx *ctx, const vq_act_args *a);
+
+/* vq_act_mul -- a gated activation: the first half of a feed-forward block
+
+     g, u    = gate and up of x, held by L, the limit rounded to x's type: min(g, L),
+               max(min(u, L), -L)
+     y[i][j] = y's type of M(RN(M(f(g)) * u))      M rounds to `mid`
+               SWIGLU_OAI: M(RN(RN(u + plus) * f(g))), f(g) = RN(g / RN(1 + e^RN(-alpha g)));
+               f(-infinity) = -0
+
+     act    in   VQ_ACT_*
+     gate   in   VQ_GATE_*
+     mid    in   VQ_NONE: x's type; or VQ_F32
+     alpha  in   > 0; SWIGLU_OAI only: 1.702
+     limit  in   > 0; 0 is none
+     plus   in   what is added to up; SWIGLU_OAI only: 1
+     x      in   [T, 2H]  f32 | f16 | bf16; columns side by side
+     y      out  [T, H]   x's type | f32
+
+   Numerics   f as vq_act: under mid = x's type the 16-bit functions, under f32 the f32 ones. The
+              limit passes a NaN. Same bits everywhere; a row depends on itself alone.
+   Errors     as vq_act; SHAPE: x has not twice the columns of y; VALUE: mid, alpha, limit, plus.
+   Source     vLLM silu_and_mul, silu_and_mul_with_clamp, mul_and_silu, gelu_and_mul,
+              swigluoai_and_mul; gpt-oss
+   Differs    the exponential is not approximate. */
+typedef struct vq_act_mul_args {
+    vq_call     call;
+    vq_act_kind act;
+    vq_gate     gate;
+    vq_dtype    mid;
+    float       alpha, limit, plus;
+    vq_tensor   x, y;
+} vq_act_mul_args;
+
+VQ_API vq_status vq_act_mul(const vq_ctx *ctx, const vq_act_mul_args *a);
+
+/* vq_act_mul_quant -- a gated activation and the quantization of what it gives
+
+     q, scale, zero = vq_quant() of vq_act_mul(x) in mid's type, byte for byte
+
+     key .. x       in   as vq_quant and vq_act_mul
+     q              out  [T, H]    key.elem
+     scale, zero    out  [G0, G1]  as vq_quant(): inputs when the key is static
+     bound, scale2  in   [1, 1]    f32, as vq_quant()
+
+   Numerics   no value in between is stored. An infinity counts as mid's largest finite.
+   Errors     as vq_quant and vq_act_mul.
+   Source     vLLM silu_and_mul_quant, silu_and_mul_per_block_quant, silu_and_mul_nvfp4_quant;
+              AITER act_mul_and_fp8_group_quant
+   Differs    vLLM's static kernel rounds as mid = x's type does, the per-block one and AITER's as
+              mid = f32; the NVFP4 one rounds the product alone, which is neither. */
+typedef struct vq_act_mul_quant_args {
+    vq_call     call;
+    vq_key      key;
+    vq_act_kind act;
+    vq_gate     gate;
+    vq_dtype    mid;
+    float       alpha, limit, plus;
+    vq_tensor   x, q, scale, zero, bound, scale2;
+} vq_act_mul_quant_args;
+
+VQ_API vq_status vq_act_mul_quant(const vq_ctx *ctx, const vq_act_mul_quant_args *a);
+
+/* vq_masked_act_mul_quant -- the same for experts of whose rows only the first are there
+
+     expert e: vq_act_mul_quant() of x[e][0 .. counts[e]), rows from counts[e] on not touched
+
+     key .. plus  in   as vq_act_mul_quant; group_rows == 1, dynamic, symmetric
+     x            in   [E, T, 2H]  f32 | f16 | bf16; columns side by side
+     counts       in   [E]         int32; one below 0 counts as 0, one above T as T
+     q            out  [E, T, H]   key.elem
+     scale        out  [E, T, G]   key.scale_type, strided, or e8m0 as packed_ue8m0 (>>tensors)
+     status       out  [1, 1]      int32, or absent: 0, plus 1 if a count was below 0, plus 2 if
+                                   one was above T
+
+   Numerics   as vq_act_mul_quant. Of packed words, only the bytes of rows below the count are
+              written, and in these the bytes that a last word lacks.
+   Errors     as vq_act_mul_quant.
+   Source     vLLM persistent_masked_m_silu_mul_quant
+   Differs    upstream computes in bf16 on CUDA (the key vllm_masked_silu_cuda) and in f32
+              elsewhere; takes counts as they are. */
+typedef struct vq_masked_act_mul_quant_args {
+    vq_call     call;
+    vq_key      key;
+    vq_act_kind act;
+    vq_gate     gate;
+    vq_dtype    mid;
+    float       alpha, limit, plus;
+    vq_tensor   x, counts, q, scale, status;
+} vq_masked_act_mul_quant_args;
+
+VQ_API vq_status vq_masked_act_mul_quant(const vq_ctx *ctx, const vq_masked_act_mul_quant_args *a);
+#endif
+
+#ifndef VQ_NO_NORM
+/* vq_rms_norm -- root-mean-square norm; residual, weight, gate
+
+     z        = x, or M(x + residual), which is stored: residual = T(z)
+     r        = RN(1 / RN(sqrt(RN(ms + eps)))), ms = RN(sum z^2 / H), the sum in the order of N1
+     n[j]     = M(z[j] * r)
+     y[j]     = y's type of M(n[j] * w[j])                     w = weight, RN(weight + 1), or 1
+                with a gate: M(M(n[j] * w[j]) * M(silu(gate[j])))
+
+     x         in   [T, H] or [T, N, H]  f32 | f16 | bf16 (T's type); columns side by side
+     residual  io   the shape and type of x; or absent
+     weight    in   [H], x's type or f32; or absent
+     gate      in   the shape and type of x; or absent
+     y         out  the shape of x; x's type | f32; may be x itself
+     eps       in   >= 0
+     plus_one  in   not 0: the weight counts from 1, as Gemma's
+     mid       in   VQ_NONE: x's type; or VQ_F32
+
+   The sum: element j goes to partial j mod 1024 by fma(z, z, p), in order of j, from +0; the
+   partials combine in a butterfly of distance 1, 2, 4, ... 512.
+
+   Numerics   M rounds to mid. A row depends on itself alone, not on how many there are.
+   Errors     as vq_cast; VALUE: eps, mid.
+   Source     vLLM rms_norm, fused_add_rms_norm, GemmaRMSNorm; Qwen3-Next RMSNormGated
+   Differs    upstream's rsqrt is approximate, and its sum's order is the block's. */
+typedef struct vq_rms_norm_args {
+    vq_call   call;
+    vq_tensor x, residual, weight, gate, y;
+    float     eps;
+    int       plus_one;
+    vq_dtype  mid;
+} vq_rms_norm_args;
+
+VQ_API vq_status vq_rms_norm(const vq_ctx *ctx, const vq_rms_norm_args *a);
+
+/* vq_layer_norm -- norm by mean and variance, without bias
+
+     m    = RN(sum x / H)
+     r    = RN(1 / RN(sqrt(RN(v + eps)))), v = RN(sum RN(x - m)^2 / H)
+     y[j] = y's type of M(M(RN(x[j] - m) * r) * w[j])
+
+     x .. mid  as vq_rms_norm; the sums in the same order, the first by p + x
+
+   Numerics   two passes: the variance is made of differences, not of squares.
+   Errors     as vq_rms_norm.
+   Source     PyTorch layer_norm(bias=None)
+   Differs    PyTorch's CPU and GPU differ in the order of the sums. */
+typedef struct vq_layer_norm_args {
+    vq_call   call;
+    vq_tensor x, weight, y;
+    float     eps;
+    int       plus_one;
+    vq_dtype  mid;
+} vq_layer_norm_args;
+
+VQ_API vq_status vq_layer_norm(const vq_ctx *ctx, const vq_layer_norm_args *a);
+
+/* vq_rms_norm_quant -- an rms norm and the quantization of what it gives
+
+     q, scale, zero = vq_quant() of vq_rms_norm(x) in mid's type, byte for byte; residual too
+
+     key             in   as vq_quant
+     x .. gate       in   as vq_rms_norm, of rank 2
+     q, scale, zero  out  as vq_act_mul_quant
+     bound, scale2   in   [1, 1]  f32
+
+   Numerics   no value in between is stored.
+   Errors     as vq_quant and vq_rms_norm.
+   Source     vLLM rms_norm_static_fp8_quant, fused_add_rms_norm_static_fp8_quant,
+              rms_norm_dynamic_per_token_quant, rms_norm_per_block_quant; AITER
+              rmsnorm_group_fp8_quant
+   Differs    vLLM's dynamic kernels take the statistics of an unrounded x + residual, and round
+              the norm to x's type: neither mid. Its static ones are mid = x's type, AITER's f32. */
+typedef struct vq_rms_norm_quant_args {
+    vq_call   call;
+    vq_key    key;
+    vq_tensor x, residual, weight, gate;
+    float     eps;
+    int       plus_one;
+    vq_dtype  mid;
+    vq_tensor q, scale, zero, bound, scale2;
+} vq_rms_norm_quant_args;
+
+VQ_API vq_status vq_rms_norm_quant(const vq_ctx *ctx, const vq_rms_norm_quant_args *a);
 #endif
 
 #ifndef VQ_NO_OBSERVE
@@ -2141,6 +2409,283 @@ VQ_HD float vq__log1p(float x)
     return vq__add(hi, vq__fma(s, q, lo));
 }
 
+
+/* A product that no add or subtract takes: nothing to contract, and without the barrier of vq__mul
+   a loop of it can be vectorized. */
+VQ_HD float vq__times(float a, float b)
+{
+#if defined(__CUDA_ARCH__)
+    return __fmul_rn(a, b);
+#else
+    return a * b;
+#endif
+}
+
+/* a*b + c, rounded once or twice, whichever the machine does at once. Only for the bf16 forms
+   below, of which every mix of the two was tried on every input and gives the same codes. */
+VQ_HD float vq__mad(float a, float b, float c)
+{
+#if defined(__CUDA_ARCH__)
+    return __fmaf_rn(a, b, c);
+#elif defined(__FMA__) || defined(__aarch64__) || defined(__AMDGCN__)
+    return __builtin_fmaf(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+/* e^(x + low) = (hi + lo) 2^(k - 256) with the polynomial of vq__exp; low is under an ulp of x,
+   |x| < 170. */
+VQ_HD float vq__exp_parts(float x, float low, float *lo, uint32_t *k)
+{
+    const float magic = 12582912.0f;
+    float t = vq__fma(x, 1.44269502f, magic), n = vq__sub(t, magic), r, s, q, hi;
+    *k = vq__f32_bits(t) - 0x4b400000u + 256u;
+    r = vq__fma(n, -0.693145752f, x);
+    low = vq__fma(n, -1.42860677e-6f, low);
+    s = vq__add(r, low);
+    q = 1.97448520e-4f;
+    q = vq__fma(q, s, 1.39354693e-3f);
+    q = vq__fma(q, s, 8.33356567e-3f);
+    q = vq__fma(q, s, 4.16664593e-2f);
+    q = vq__fma(q, s, 0.166666657f);
+    q = vq__fma(q, s, 0.5f);
+    hi = vq__add(1.0f, r);
+    low = vq__add(vq__sub(r, vq__sub(hi, 1.0f)), low);
+    *lo = vq__fma(vq__times(s, s), q, low);
+    return hi;
+}
+
+/* y, or where a tail is cut off y, the neighbour with an odd last bit on the tail's side: who
+   rounds y to fewer bits then sees on which side of a tie the truth lies. */
+VQ_HD float vq__sticky(float y, float tail)
+{
+    uint32_t u = vq__f32_bits(y) - (uint32_t)(vq__times(y, tail) < 0.0f);
+    return vq__f32_make(u | (uint32_t)(tail != 0.0f));
+}
+
+/* x / (1 + e^(z + low)), z <= 160, as x 2^-k / (2^-k + m): the sum in two parts, the quotient
+   corrected by its remainder, 2^-k in two halves of which the first is exact. */
+VQ_HD float vq__logistic(float x, float z, float low, int sticky)
+{
+    float hi, lo, m, one, d, v, e, r, y;
+    uint32_t k, half;
+
+    hi = vq__exp_parts(z < -40.0f ? -40.0f : z, low, &lo, &k);
+    m = vq__add(hi, lo);
+    lo = vq__sub(lo, vq__sub(m, hi));
+    half = k > 316u ? 316u : k;                          /* beyond 2^60 the 1 is nothing */
+    one = vq__f32_make((383u - half) << 23);
+
+    d = vq__add(one, m);
+    v = vq__sub(d, one);
+    e = vq__add(vq__sub(one, vq__sub(d, v)), vq__sub(m, v));
+    e = vq__add(e, lo);
+
+    r = vq__div(1.0f, d);
+    e = vq__fma(-e, r, vq__fma(-d, r, 1.0f));
+    e = vq__times(r, e);
+    y = vq__fma(x, r, vq__times(x, e));
+    if (sticky) y = vq__sticky(y, vq__fma(x, e, vq__fma(x, r, -y)));
+    y = vq__times(vq__times(y, one), vq__f32_make((127u - k + half) << 23));
+    return z < -40.0f ? x : y;
+}
+
+VQ_HD float vq__silu_f32(float x, int sticky)            /* x / (1 + e^-x) */
+{
+    x = x < -110.0f ? -110.0f : x;                       /* -0, as at -infinity */
+    return vq__logistic(x, -x, 0.0f, sticky);
+}
+
+VQ_HD float vq__gelu_quick_f32(float x, int sticky)      /* x / (1 + e^(-1.702 x)) */
+{
+    float z, low;
+    x = x < -66.0f ? -66.0f : x;
+    z = vq__times(x, -1.70200002f);
+    low = vq__fma(x, -1.70200002f, -z);
+    return vq__logistic(x, z, vq__fma(x, 2.19345093e-8f, low), sticky);
+}
+
+/* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) = x / (1 + e^-(x (a + b x^2))). a has 20 bits, so
+   that a - w is exact. */
+VQ_HD float vq__gelu_tanh_f32(float x, int sticky)
+{
+    const float a = 1.59576988f, b = 0.0713548139f;
+    float s, w, z, low;
+    x = x < -11.0f ? -11.0f : x;
+    s = vq__times(x, x);
+    low = vq__fma(x, x, -s);
+    w = vq__fma(s, b, a);
+    low = vq__fma(low, b, vq__fma(s, 2.39883247e-09f, -7.60596436e-07f));
+    low = vq__add(low, vq__fma(s, b, vq__sub(a, w)));
+    z = vq__times(x, -w);
+    return vq__logistic(x, z, vq__fma(-x, low, vq__fma(-x, w, -z)), sticky);
+}
+
+/* x Phi(x) = max(x, 0) - a g e^(-a^2/2), a = |x|; g = t p(v), t = 1/(a + 4), v = 1 - 8 t. */
+VQ_HD float vq__gelu(float x)
+{
+    float a = vq__f32_make(vq__f32_bits(x) & 0x7fffffffu), s, d, t, v, e, q, p, hi, lo;
+    uint32_t k;
+
+    a = a > 14.6f ? 14.6f : a;
+    s = vq__times(a, a);
+    hi = vq__exp_parts(vq__times(s, -0.5f), vq__times(vq__fma(a, a, -s), -0.5f), &lo, &k);
+
+    d = vq__add(a, 4.0f);
+    t = vq__div(1.0f, d);
+    e = vq__fma(-vq__sub(a, vq__sub(d, 4.0f)), t, vq__fma(-d, t, 1.0f));   /* t(1 + e) is truer */
+    v = vq__fma(vq__times(t, e), -8.0f, vq__fma(t, -8.0f, 1.0f));
+    q = -1.26125320e-4f;
+    q = vq__fma(q, v, 1.89934246e-4f);
+    q = vq__fma(q, v, 1.56935619e-3f);
+    q = vq__fma(q, v, -3.521465e-3f);
+    q = vq__fma(q, v, -7.52708456e-3f);
+    q = vq__fma(q, v, 0.0604064278f);
+    q = vq__fma(q, v, -0.186522886f);
+    q = vq__fma(q, v, 0.387136608f);
+    q = vq__fma(q, v, -0.607896626f);
+    p = vq__fma(q, v, 0.755285144f);
+    q = vq__fma(q, v, vq__sub(0.755285144f, p));         /* p + q */
+
+    s = vq__times(a, t);
+    e = vq__fma(s, e, vq__fma(a, t, -s));                /* s + e */
+    d = vq__add(hi, lo);
+    lo = vq__sub(lo, vq__sub(d, hi));
+    v = vq__times(p, d);
+    q = vq__fma(p, lo, vq__fma(q, d, vq__fma(p, d, -v)));
+    v = vq__times(vq__fma(s, v, vq__fma(s, q, vq__times(e, v))), vq__f32_make((k - 97u) << 23));
+    return vq__fma(v, -2.32830644e-10f, x < 0.0f ? 0.0f : x);
+}
+
+/* Of 16-bit types: a number that rounds to the true value's code, of all 65,536. f16 takes the f32
+   forms with a sticky last bit; bf16, which is what engines run, has forms of its own. */
+
+/* 2^r, whose exponent t's low bits raise, to 2^-18: all that the codes of bf16 need. The
+   coefficients were sought among those that give every code of the four functions below. */
+VQ_HD float vq__bf16_exp2(float t, float r)
+{
+    float p = 9.56167188e-3f;
+    p = vq__mad(p, r, 5.57636507e-2f);
+    p = vq__mad(p, r, 0.240231901f);
+    p = vq__mad(p, r, 0.69313699f);
+    p = vq__mad(p, r, 1.0f);
+    return vq__f32_make(vq__f32_bits(p) + (vq__f32_bits(t) << 23));
+}
+
+/* x / (1 + 2^z), with 2^-24 in place of the 1 and 2^(z - 24) beside it, which cannot overflow. */
+VQ_HD float vq__bf16_logistic(float x, float t, float r)
+{
+    float d = vq__add(5.96046448e-8f, vq__bf16_exp2(t, r));
+    return vq__times(x, vq__div(5.96046448e-8f, d));
+}
+
+#define VQ__BF16_MAGIC 12582888.0f                       /* 1.5 * 2^23 - 24 */
+
+VQ_HD float vq__silu_bf16(float x)
+{
+    float a, t, r;
+    x = x < -104.0f ? -104.0f : x;                       /* gives -0, as all below it */
+    a = x > 32.0f ? 32.0f : x;
+    t = vq__mad(a, -1.44269502f, VQ__BF16_MAGIC);
+    r = vq__mad(a, -1.44269502f, -vq__sub(t, VQ__BF16_MAGIC));
+    return vq__bf16_logistic(x, t, r);
+}
+
+VQ_HD float vq__gelu_quick_bf16(float x)
+{
+    float a, t, r;
+    x = x < -60.0f ? -60.0f : x;
+    a = x > 32.0f ? 32.0f : x;
+    t = vq__mad(a, -2.45544434f, VQ__BF16_MAGIC);        /* 16 bits, times 8: exact */
+    r = vq__mad(a, -2.45544434f, -vq__sub(t, VQ__BF16_MAGIC));
+    r = vq__mad(a, -2.27992841e-5f, r);
+    return vq__bf16_logistic(x, t, r);
+}
+
+VQ_HD float vq__gelu_tanh_bf16(float x)
+{
+    float a, t, w;
+    x = x < -10.5f ? -10.5f : x;
+    a = x > 8.0f ? 8.0f : x;
+    w = vq__mad(vq__times(a, a), -0.102943242f, -2.30220819f);
+    t = vq__mad(a, w, VQ__BF16_MAGIC);
+    return vq__bf16_logistic(x, t, vq__mad(a, w, -vq__sub(t, VQ__BF16_MAGIC)));
+}
+
+/* max(x, 0) - a 2^-(a^2 185/256 + u): the square of a bf16 has 16 bits, 185 has 8. */
+VQ_HD float vq__gelu_bf16(float x)
+{
+    const float magic = 12582936.0f;                     /* 1.5 * 2^23 + 24 */
+    float a = vq__f32_make(vq__f32_bits(x) & 0x7fffffffu), s, t, u, r;
+    a = a > 13.75f ? 13.75f : a;
+    s = vq__times(a, a);
+    u = -4.89141838e-10f;
+    u = vq__mad(u, a, 6.77566518e-8f);
+    u = vq__mad(u, a, -3.01564933e-6f);
+    u = vq__mad(u, a, 6.83296967e-5f);
+    u = vq__mad(u, a, -9.32527299e-4f);
+    u = vq__mad(u, a, 8.40019062e-3f);
+    u = vq__mad(u, a, -5.36115989e-2f);
+    u = vq__mad(u, a, 0.263837993f);
+    u = vq__mad(u, a, -1.15117121f);
+    u = vq__mad(u, a, -1.0f);
+    t = vq__add(vq__mad(s, -0.72265625f, u), magic);
+    r = vq__add(vq__mad(s, -0.72265625f, -vq__sub(t, magic)), u);
+    r = vq__times(a, vq__bf16_exp2(t, r));
+    return vq__mad(r, -5.96046448e-8f, x < 0.0f ? 0.0f : x);
+}
+
+/* An f16 below 2^-13 gives half itself and a hair above, which decides between two subnormals. */
+VQ_HD float vq__f16_half(float x, float y)
+{
+    float half = vq__times(x, x < 0.0f ? 0.499877930f : 0.500122070f);
+    return vq__f32_make(vq__f32_bits(x) & 0x7fffffffu) < 1.22070312e-4f ? half : y;
+}
+
+VQ_HD float vq__silu(float x)       { return vq__silu_f32(x, 0); }
+VQ_HD float vq__gelu_tanh(float x)  { return vq__gelu_tanh_f32(x, 0); }
+VQ_HD float vq__gelu_quick(float x) { return vq__gelu_quick_f32(x, 0); }
+
+VQ_HD float vq__silu16(float x, vq_dtype t)
+{
+    return t == VQ_BF16 ? vq__silu_bf16(x) : vq__silu_f32(x, 1);
+}
+
+VQ_HD float vq__gelu16(float x, vq_dtype t)
+{
+    return t == VQ_BF16 ? vq__gelu_bf16(x) : vq__f16_half(x, vq__gelu(x));
+}
+
+VQ_HD float vq__gelu_tanh16(float x, vq_dtype t)
+{
+    return t == VQ_BF16 ? vq__gelu_tanh_bf16(x) : vq__gelu_tanh_f32(x, 1);
+}
+
+VQ_HD float vq__gelu_quick16(float x, vq_dtype t)
+{
+    return t == VQ_BF16 ? vq__gelu_quick_bf16(x) : vq__gelu_quick_f32(x, 1);
+}
+
+/* v / (1 + e^(-a v)), each step rounded, a > 0. */
+VQ_HD float vq__swish(float v, float a)
+{
+    float e = vq__exp(vq__times(-a, v)), y = vq__div(v, vq__add(1.0f, e));
+    return e == vq__f32_make(0x7f800000u) ? -0.0f : y;               /* not -infinity / infinity */
+}
+
+/* max(v, 0)^2. The square of a bf16 is exact in f32 but below 2^-126, where f32 would round it a
+   first time: there it is rounded to the steps of bf16 at once, 2^128 times as large. */
+VQ_HD float vq__relu2(float v, vq_dtype t)
+{
+    const float up = 18446744073709551616.0f, magic = 393216.0f;     /* 2^64; 1.5 * 2^23 * 2^-5 */
+    float p = vq__times(v, v), q = vq__times(v, up);
+    q = vq__sub(vq__mad(q, q, magic), magic);
+    q = vq__times(vq__times(q, 5.42101086e-20f), 5.42101086e-20f);   /* 2^-64, twice */
+    p = t == VQ_BF16 && p < 1.17549435e-38f ? q : p;
+    return v > 0.0f ? p : v != v ? v : 0.0f;
+}
+
 /* One element into its partial: element i of a row goes to partial i mod 1024, in order of i. */
 VQ_HD float vq__partial_sum(float p, float x)    { return vq__add(p, x); }
 VQ_HD float vq__partial_square(float p, float x) { return vq__fma(x, x, p); }
@@ -2474,6 +3019,45 @@ VQ_HD uint32_t vq__value_of(vq_dtype elem, uint32_t code, float zero, float s, v
     return vq_encode(y, vq__mul(vq__sub(vq_decode(elem, code), zero), s), VQ_NONFINITE);
 }
 
+VQ_HD float vq__round(vq_dtype t, float v)
+{
+    return t == VQ_F32 ? v : vq_decode(t, vq_encode(t, v, VQ_NONFINITE));
+}
+
+/* What rounds to f(v) in type `as`: a 16-bit type, of which v is a value, or f32. */
+VQ_HD float vq__act_of(vq_act_kind act, vq_dtype as, float v)
+{
+    switch (act) {
+    case VQ_ACT_SILU:       return as == VQ_F32 ? vq__silu(v) : vq__silu16(v, as);
+    case VQ_ACT_GELU:       return as == VQ_F32 ? vq__gelu(v) : vq__gelu16(v, as);
+    case VQ_ACT_GELU_TANH:  return as == VQ_F32 ? vq__gelu_tanh(v) : vq__gelu_tanh16(v, as);
+    case VQ_ACT_GELU_QUICK: return as == VQ_F32 ? vq__gelu_quick(v) : vq__gelu_quick16(v, as);
+    default:                return vq__relu2(v, as);
+    }
+}
+
+/* How a gated activation works. */
+typedef struct vq__gating {
+    vq_act_kind act;
+    vq_gate     gate;
+    vq_dtype    mid;
+    float       alpha, limit, plus;
+} vq__gating;
+
+/* f(g) * u, rounded to mid; x is the type that g and u are of. */
+VQ_HD float vq__gate_of(const vq__gating *h, vq_dtype x, float g, float u)
+{
+    const vq_dtype mid = h->mid ? h->mid : x;
+    if (h->limit > 0.0f) {
+        const float most = vq__round(x, h->limit);
+        g = g > most ? most : g;
+        u = u > most ? most : u < -most ? -most : u;
+    }
+    if (h->act == VQ_ACT_SWIGLU_OAI)
+        return vq__round(mid, vq__times(vq__add(u, h->plus), vq__swish(g, h->alpha)));
+    return vq__round(mid, vq__times(vq__round(mid, vq__act_of(h->act, mid, g)), u));
+}
+
 #ifdef VQ_IMPLEMENTATION
 
 /* ===========================================================================
@@ -2594,6 +3178,8 @@ VQ__STR_FN(vq_layout_str,  vq_layout,  VQ_LAYOUTS,  VQ_LAYOUT_COUNT)
 VQ__STR_FN(vq_order_str,   vq_order,   VQ_ORDERS,   VQ_ORDER_COUNT)
 VQ__STR_FN(vq_backend_str, vq_backend, VQ_BACKENDS, VQ_BACKEND_COUNT)
 VQ__STR_FN(vq_cap_str,     int,        VQ_CAPS,     VQ_CAP_COUNT)
+VQ__STR_FN(vq_act_str,     vq_act_kind, VQ_ACTS,    VQ_ACT_COUNT)
+VQ__STR_FN(vq_gate_str,    vq_gate,    VQ_GATES,    VQ_GATE_COUNT)
 static VQ__STR_FN(vq__scale_rule_str, vq_scale_rule, VQ_SCALE_RULES, VQ_SCALE_RULE_COUNT)
 static VQ__STR_FN(vq__code_rule_str,  vq_code_rule,  VQ_CODE_RULES,  VQ_CODE_RULE_COUNT)
 #undef X
@@ -2625,6 +3211,22 @@ int vq_order_of(const char *text)
     int o;
     for (o = 0; text && o < VQ_ORDER_COUNT; o++)
         if (!strcmp(text, vq_order_str((vq_order)o))) return o;
+    return -1;
+}
+
+int vq_act_of(const char *text)
+{
+    int a;
+    for (a = 0; text && a < VQ_ACT_COUNT; a++)
+        if (!strcmp(text, vq_act_str((vq_act_kind)a))) return a;
+    return -1;
+}
+
+int vq_gate_of(const char *text)
+{
+    int g;
+    for (g = 0; text && g < VQ_GATE_COUNT; g++)
+        if (!strcmp(text, vq_gate_str((vq_gate)g))) return g;
     return -1;
 }
 
@@ -3999,12 +4601,13 @@ static void vq__see(vq__view *v, const vq_field *f, int count, const void *args)
     for (i = 0; i < count; i++) {
         const vq_tensor *t = (const vq_tensor *)(base + f[i].offset);
         vq__arg *a = &v->arg[v->count];
-        if (f[i].kind > VQ_FIELD_INOUT || !t->rank) continue;
+        if (f[i].kind > VQ_FIELD_BOTH || !t->rank) continue;
         a->name = f[i].name;
         a->t = t;
         a->out = f[i].kind == VQ_FIELD_IN ? VQ__IN
             : f[i].kind == VQ_FIELD_MADE && (v->key->flags & VQ_KEY_STATIC) ? VQ__IN
-            : f[i].kind == VQ_FIELD_INOUT && running ? VQ__BOTH : VQ__OUT;
+            : f[i].kind == VQ_FIELD_BOTH || (f[i].kind == VQ_FIELD_INOUT && running) ? VQ__BOTH
+            : VQ__OUT;
         a->twin = -1;
         for (j = 0; f[i].twin && j < v->count; j++)
             if (!strcmp(v->arg[j].name, f[i].twin)) a->twin = j;
@@ -4050,6 +4653,45 @@ VQ__SHARED vq__coded vq__coded_of(const vq_key *k, const vq_tensor *q, const vq_
     c.zero = zero;
     c.scale2 = scale2;
     return c;
+}
+
+#define vq__gating_of(a) \
+    vq__gating_make((a)->act, (a)->gate, (a)->mid, (a)->alpha, (a)->limit, (a)->plus)
+
+VQ__SHARED vq__gating vq__gating_make(vq_act_kind act, vq_gate gate, vq_dtype mid, float alpha,
+                                      float limit, float plus)
+{
+    vq__gating g;
+    g.act = act;
+    g.gate = gate;
+    g.mid = mid;
+    g.alpha = alpha;
+    g.limit = limit;
+    g.plus = plus;
+    return g;
+}
+
+/* What a norm is made of, whichever op asks. */
+typedef struct vq__norm {
+    const vq_tensor *x, *residual, *weight, *gate;       /* rank 0: absent */
+    float            eps;
+    int              plus_one, layer, flat;              /* flat: of rank 2 only */
+    vq_dtype         mid_arg;
+} vq__norm;
+
+VQ__SHARED vq__norm vq__norm_of(const vq_tensor *x, const vq_tensor *weight, float eps,
+                                int plus_one, vq_dtype mid)
+{
+    static const vq_tensor absent = VQ_ZERO;
+    vq__norm n;
+    n.x = x;
+    n.weight = weight;
+    n.residual = n.gate = &absent;
+    n.eps = eps;
+    n.plus_one = plus_one;
+    n.layer = n.flat = 0;
+    n.mid_arg = mid;
+    return n;
 }
 
 #define VQ__FIELD(op, ID, member, twin) \
@@ -4161,11 +4803,15 @@ VQ__SHARED vq_status vq__check_tail(vq_report *r, const vq_key *k, const char *n
     return VQ_OK;
 }
 
+/* ===========================================================================
+   >>impl-args      of each op its fields, in a table, and what it asks of them
+   =========================================================================== */
+
 #ifndef VQ_NO_CONVERT
 static const vq_field vq__fields_cast[] = {
     VQ__FIELD(cast, IN, x, NULL)
     VQ__FIELD(cast, OUT, y, "x")
-    VQ__FIELD(cast, CHOICE, overflow, NULL)
+    VQ__FIELD(cast, OVERFLOW, overflow, NULL)
 };
 
 static vq_status vq__check_cast(const void *args, vq_report *r)
@@ -4193,7 +4839,7 @@ static const vq_field vq__fields_fnuz_normalize[] = {
     VQ__FIELD(fnuz_normalize, OUT, y, "x")
     VQ__FIELD(fnuz_normalize, IN, scale, NULL)
     VQ__FIELD(fnuz_normalize, OUT, scale_out, "scale")
-    VQ__FIELD(fnuz_normalize, CHOICE, overflow, NULL)
+    VQ__FIELD(fnuz_normalize, OVERFLOW, overflow, NULL)
 };
 
 static vq_status vq__check_fnuz_normalize(const void *args, vq_report *r)
@@ -4324,6 +4970,252 @@ static vq_status vq__check_requant(const void *args, vq_report *r)
     }
     if (vq__check_key(&a->key, r) || vq__check_coded(r, &from)) return r->status;
     return vq__check_sink(r, &sink, "q", a->q.shape[0], a->q.shape[1]);
+}
+#endif
+
+/* Columns side by side, any rank. */
+VQ__SHARED vq_status vq__check_lines(vq_report *r, const char *name, const vq_tensor *t,
+                                     uint32_t types, int rank, const int64_t *shape)
+{
+    if (vq__check_like(r, name, t, types, rank, shape) || vq__check_strided(r, name, t))
+        return r->status;
+    if (t->shape[rank - 1] > 1 && t->stride[rank - 1] != 1)
+        return vq__refuse(r, VQ_GUARD_STRIDE, name, t->stride[rank - 1], 1);
+    return vq__check_apart(r, name, t);
+}
+
+/* The type between the parts of a fused op: that of its input, or f32. */
+VQ__SHARED vq_dtype vq__mid_of(vq_dtype mid, vq_dtype x) { return mid ? mid : x; }
+
+VQ__SHARED vq_status vq__check_mid(vq_report *r, vq_dtype mid, vq_dtype x)
+{
+    if (!mid || mid == VQ_F32 || mid == x) return VQ_OK;
+    return vq__refuse_as(r, VQ_GUARD_VALUE, 't', "mid", (int)mid, VQ__IS(VQ_F32) | VQ__IS(x));
+}
+
+VQ__SHARED vq_status vq__check_float(vq_report *r, const char *name, float v, int fits, float best)
+{
+    return fits ? VQ_OK : vq__refuse_as(r, VQ_GUARD_VALUE, 'f', name, vq__f32_bits(v),
+                                        vq__f32_bits(best));
+}
+
+/* v > 0 and finite, or v == 0 */
+VQ__SHARED int vq__positive(float v) { return vq__within(v, vq_dtype_max(VQ_F32)); }
+VQ__SHARED int vq__at_least_0(float v) { return vq__positive(v) || v == 0.0f; }
+
+#ifndef VQ_NO_ACT
+static const vq_field vq__fields_act[] = {
+    VQ__FIELD(act, ACT, act, NULL)
+    VQ__FIELD(act, IN, x, NULL)
+    VQ__FIELD(act, OUT, y, "x")
+};
+
+static vq_status vq__check_act(const void *args, vq_report *r)
+{
+    const vq_act_args *a = (const vq_act_args *)args;
+    if (vq__check_rows(r, "x", &a->x, VQ__FLOAT, -1, -1)
+        || vq__check_rows(r, "y", &a->y, VQ__IS(a->x.dtype) | VQ__IS(VQ_F32), a->x.shape[0],
+                          a->x.shape[1])) return r->status;
+    if ((unsigned)a->act >= VQ_ACT_SWIGLU_OAI)
+        return vq__refuse(r, VQ_GUARD_VALUE, "act", (int)a->act, VQ_ACT_SWIGLU_OAI - 1);
+    return VQ_OK;
+}
+
+/* The gate of any op that has one. */
+static vq_status vq__check_gating(vq_report *r, const vq__gating *g, const vq_tensor *x, int rank)
+{
+    static const int64_t any[3] = { -1, -1, -1 };
+    const int oai = g->act == VQ_ACT_SWIGLU_OAI;
+    if (vq__check_lines(r, "x", x, VQ__FLOAT, rank, any)) return r->status;
+    if (x->shape[rank - 1] % 2) {
+        vq__refuse(r, VQ_GUARD_SHAPE, "x", x->shape[rank - 1], x->shape[rank - 1] + 1);
+        return r->status;
+    }
+    if ((unsigned)g->act >= VQ_ACT_COUNT)
+        return vq__refuse(r, VQ_GUARD_VALUE, "act", (int)g->act, VQ_ACT_COUNT - 1);
+    if ((unsigned)g->gate >= VQ_GATE_COUNT)
+        return vq__refuse(r, VQ_GUARD_VALUE, "gate", (int)g->gate, VQ_GATE_COUNT - 1);
+    if (vq__check_mid(r, g->mid, x->dtype)
+        || vq__check_float(r, "alpha", g->alpha, oai ? vq__positive(g->alpha) : g->alpha == 0.0f,
+                           oai ? 1.702f : 0.0f)
+        || vq__check_float(r, "limit", g->limit, vq__at_least_0(g->limit), 0.0f)) return r->status;
+    return vq__check_float(r, "plus", g->plus, oai ? vq__is_finite(g->plus) : g->plus == 0.0f,
+                           oai ? 1.0f : 0.0f);
+}
+
+#define VQ__GATING_FIELDS(op) \
+    VQ__FIELD(op, ACT, act, NULL) \
+    VQ__FIELD(op, GATE, gate, NULL) \
+    VQ__FIELD(op, TYPE, mid, NULL) \
+    VQ__FIELD(op, FLOAT, alpha, NULL) \
+    VQ__FIELD(op, FLOAT, limit, NULL) \
+    VQ__FIELD(op, FLOAT, plus, NULL)
+
+static const vq_field vq__fields_act_mul[] = {
+    VQ__GATING_FIELDS(act_mul)
+    VQ__FIELD(act_mul, IN, x, NULL)
+    VQ__FIELD(act_mul, OUT, y, NULL)
+};
+
+static vq_status vq__check_act_mul(const void *args, vq_report *r)
+{
+    const vq_act_mul_args *a = (const vq_act_mul_args *)args;
+    const vq__gating g = vq__gating_of(a);
+    if (vq__check_gating(r, &g, &a->x, 2)) return r->status;
+    return vq__check_rows(r, "y", &a->y, VQ__IS(a->x.dtype) | VQ__IS(VQ_F32), a->x.shape[0],
+                          a->x.shape[1] / 2);
+}
+
+static const vq_field vq__fields_act_mul_quant[] = {
+    VQ__FIELD(act_mul_quant, KEY, key, NULL)
+    VQ__GATING_FIELDS(act_mul_quant)
+    VQ__FIELD(act_mul_quant, IN, x, NULL)
+    VQ__FIELD(act_mul_quant, OUT, q, NULL)
+    VQ__FIELD(act_mul_quant, MADE, scale, NULL)
+    VQ__FIELD(act_mul_quant, MADE, zero, NULL)
+    VQ__FIELD(act_mul_quant, IN, bound, NULL)
+    VQ__FIELD(act_mul_quant, IN, scale2, NULL)
+};
+
+static vq_status vq__check_act_mul_quant(const void *args, vq_report *r)
+{
+    const vq_act_mul_quant_args *a = (const vq_act_mul_quant_args *)args;
+    const vq__gating g = vq__gating_of(a);
+    const vq__sink sink = vq__sink_of(&a->key, &a->q, &a->scale, &a->zero, &a->bound, &a->scale2);
+    if (vq__check_key(&a->key, r) || vq__check_gating(r, &g, &a->x, 2)) return r->status;
+    return vq__check_sink(r, &sink, "x", a->x.shape[0], a->x.shape[1] / 2);
+}
+
+static const vq_field vq__fields_masked_act_mul_quant[] = {
+    VQ__FIELD(masked_act_mul_quant, KEY, key, NULL)
+    VQ__GATING_FIELDS(masked_act_mul_quant)
+    VQ__FIELD(masked_act_mul_quant, IN, x, NULL)
+    VQ__FIELD(masked_act_mul_quant, IN, counts, NULL)
+    VQ__FIELD(masked_act_mul_quant, OUT, q, NULL)
+    VQ__FIELD(masked_act_mul_quant, OUT, scale, NULL)
+    VQ__FIELD(masked_act_mul_quant, OUT, status, NULL)
+};
+
+static vq_status vq__check_masked_act_mul_quant(const void *args, vq_report *r)
+{
+    static const int64_t one[2] = { 1, 1 };
+    const vq_masked_act_mul_quant_args *a = (const vq_masked_act_mul_quant_args *)args;
+    const vq__gating g = vq__gating_of(a);
+    const vq_key *k = &a->key;
+    int64_t n[3], group[2], count[2];
+    if (vq__check_key(k, r)) return r->status;
+    if (k->group_rows != 1) return vq__refuse(r, VQ_GUARD_KEY, "key.group_rows", k->group_rows, 1);
+    if (k->flags & (VQ_KEY_STATIC | VQ_KEY_ASYMMETRIC))
+        return vq__refuse(r, VQ_GUARD_KEY, "key.flags", k->flags, k->flags & VQ_KEY_NO_TAIL);
+    if (k->bound_kind) return vq__refuse(r, VQ_GUARD_KEY, "key.bound_kind", k->bound_kind, 0);
+    if (k->scale2_kind) return vq__refuse(r, VQ_GUARD_KEY, "key.scale2_kind", k->scale2_kind, 0);
+    if (vq__check_gating(r, &g, &a->x, 3)) return r->status;
+    memcpy(n, a->x.shape, sizeof n);
+    n[2] /= 2;
+    vq_key_group(k, n[1], n[2], group, count);
+    if (vq__check_lines(r, "counts", &a->counts, VQ__IS(VQ_INT32), 1, n)
+        || vq__check_lines(r, "q", &a->q, VQ__IS(k->elem), 3, n)
+        || vq__check_tail(r, k, "x", 0, n[2])) return r->status;
+    n[2] = count[1];
+    if (vq__check_like(r, "scale", &a->scale, VQ__IS(k->scale_type), 3, n)) return r->status;
+    if (a->scale.layout != VQ_STRIDED && a->scale.layout != VQ_PACKED_UE8M0)
+        return vq__refuse(r, VQ_GUARD_LAYOUT, "scale", a->scale.layout,
+                          VQ__IS(VQ_STRIDED) | VQ__IS(VQ_PACKED_UE8M0));
+    if (vq__check_apart(r, "scale", &a->scale)) return r->status;
+    return a->status.rank ? vq__check_lines(r, "status", &a->status, VQ__IS(VQ_INT32), 2, one)
+                          : VQ_OK;
+}
+#endif
+
+#ifndef VQ_NO_NORM
+static vq_status vq__check_norm(vq_report *r, const vq__norm *n)
+{
+    const vq_tensor *x = n->x;
+    static const int64_t any[3] = { -1, -1, -1 };
+    const int rank = x->rank == 3 && !n->flat ? 3 : 2;
+    uint32_t type;
+    if (vq__check_lines(r, "x", x, VQ__FLOAT, rank, any)) return r->status;
+    type = VQ__IS(x->dtype);
+    if ((n->residual->rank && vq__check_lines(r, "residual", n->residual, type, rank, x->shape))
+        || (n->weight->rank && vq__check_lines(r, "weight", n->weight, type | VQ__IS(VQ_F32), 1,
+                                               x->shape + rank - 1))
+        || (n->gate->rank && vq__check_lines(r, "gate", n->gate, type, rank, x->shape))
+        || vq__check_float(r, "eps", n->eps, vq__at_least_0(n->eps), 1e-6f)) return r->status;
+    return vq__check_mid(r, n->mid_arg, x->dtype);
+}
+
+static const vq_field vq__fields_rms_norm[] = {
+    VQ__FIELD(rms_norm, IN, x, NULL)
+    VQ__FIELD(rms_norm, BOTH, residual, NULL)
+    VQ__FIELD(rms_norm, IN, weight, NULL)
+    VQ__FIELD(rms_norm, IN, gate, NULL)
+    VQ__FIELD(rms_norm, OUT, y, "x")
+    VQ__FIELD(rms_norm, FLOAT, eps, NULL)
+    VQ__FIELD(rms_norm, INT, plus_one, NULL)
+    VQ__FIELD(rms_norm, TYPE, mid, NULL)
+};
+
+static vq_status vq__check_rms_norm(const void *args, vq_report *r)
+{
+    const vq_rms_norm_args *a = (const vq_rms_norm_args *)args;
+    vq__norm n = vq__norm_of(&a->x, &a->weight, a->eps, a->plus_one, a->mid);
+    n.residual = &a->residual;
+    n.gate = &a->gate;
+    if (vq__check_norm(r, &n)) return r->status;
+    return vq__check_lines(r, "y", &a->y, VQ__IS(a->x.dtype) | VQ__IS(VQ_F32), a->x.rank,
+                           a->x.shape);
+}
+
+static const vq_field vq__fields_layer_norm[] = {
+    VQ__FIELD(layer_norm, IN, x, NULL)
+    VQ__FIELD(layer_norm, IN, weight, NULL)
+    VQ__FIELD(layer_norm, OUT, y, "x")
+    VQ__FIELD(layer_norm, FLOAT, eps, NULL)
+    VQ__FIELD(layer_norm, INT, plus_one, NULL)
+    VQ__FIELD(layer_norm, TYPE, mid, NULL)
+};
+
+static vq_status vq__check_layer_norm(const void *args, vq_report *r)
+{
+    const vq_layer_norm_args *a = (const vq_layer_norm_args *)args;
+    const vq__norm n = vq__norm_of(&a->x, &a->weight, a->eps, a->plus_one, a->mid);
+    if (vq__check_norm(r, &n)) return r->status;
+    return vq__check_lines(r, "y", &a->y, VQ__IS(a->x.dtype) | VQ__IS(VQ_F32), a->x.rank,
+                           a->x.shape);
+}
+
+static const vq_field vq__fields_rms_norm_quant[] = {
+    VQ__FIELD(rms_norm_quant, KEY, key, NULL)
+    VQ__FIELD(rms_norm_quant, IN, x, NULL)
+    VQ__FIELD(rms_norm_quant, BOTH, residual, NULL)
+    VQ__FIELD(rms_norm_quant, IN, weight, NULL)
+    VQ__FIELD(rms_norm_quant, IN, gate, NULL)
+    VQ__FIELD(rms_norm_quant, FLOAT, eps, NULL)
+    VQ__FIELD(rms_norm_quant, INT, plus_one, NULL)
+    VQ__FIELD(rms_norm_quant, TYPE, mid, NULL)
+    VQ__FIELD(rms_norm_quant, OUT, q, NULL)
+    VQ__FIELD(rms_norm_quant, MADE, scale, NULL)
+    VQ__FIELD(rms_norm_quant, MADE, zero, NULL)
+    VQ__FIELD(rms_norm_quant, IN, bound, NULL)
+    VQ__FIELD(rms_norm_quant, IN, scale2, NULL)
+};
+
+static vq__norm vq__norm_to_quant(const vq_rms_norm_quant_args *a)
+{
+    vq__norm n = vq__norm_of(&a->x, &a->weight, a->eps, a->plus_one, a->mid);
+    n.residual = &a->residual;
+    n.gate = &a->gate;
+    n.flat = 1;
+    return n;
+}
+
+static vq_status vq__check_rms_norm_quant(const void *args, vq_report *r)
+{
+    const vq_rms_norm_quant_args *a = (const vq_rms_norm_quant_args *)args;
+    const vq__norm n = vq__norm_to_quant(a);
+    const vq__sink sink = vq__sink_of(&a->key, &a->q, &a->scale, &a->zero, &a->bound, &a->scale2);
+    if (vq__check_key(&a->key, r) || vq__check_norm(r, &n)) return r->status;
+    return vq__check_sink(r, &sink, "x", a->x.shape[0], a->x.shape[1]);
 }
 #endif
 
@@ -4486,7 +5378,8 @@ static vq_status vq__check_compare(const void *args, vq_report *r)
         || vq__check_like(r, "x", &a->x, VQ__CODES, a->x.rank, a->x.shape)
         || vq__check_strided(r, "x", &a->x)
         || vq__check_like(r, "y", &a->y, VQ__CODES, a->x.rank, a->x.shape)
-        || vq__check_strided(r, "y", &a->y)) return r->status;
+        || vq__check_strided(r, "y", &a->y)
+        || vq__check_apart(r, "x", &a->x) || vq__check_apart(r, "y", &a->y)) return r->status;
     for (i = 0; i < VQ__COUNT(in); i++)
         if (!vq__within(in[i].v, in[i].most) && (vq__f32_bits(in[i].v) & 0x7fffffffu))
             return vq__refuse_as(r, VQ_GUARD_VALUE, 'f', in[i].name, vq__f32_bits(in[i].v),
@@ -4569,6 +5462,14 @@ typedef struct vq__loops {
                   const uint32_t *zero, void *row, int64_t first);
     void (*values)(vq_dtype elem, const void *row, int64_t first, int64_t n, int64_t group,
                    const float *s, const float *zero, float *out);
+    void (*act)(vq_act_kind act, vq_dtype as, float *x, int64_t n);
+    void (*gate)(const vq__gating *how, vq_dtype type, const float *g, const float *u, int64_t n,
+                 float *out);
+    void (*add)(float *x, const float *y, int64_t n);        /* x + y */
+    void (*times)(float *x, const float *y, int64_t n);      /* x * y */
+    void (*shift)(float *x, int64_t n, float by);            /* x - by */
+    void (*scale)(float *x, int64_t n, float by);            /* x * by */
+    void (*sum)(int squares, const float *x, int64_t n, float *p);       /* to 1,024 partials */
 } vq__loops;
 
 static void vq__load0(vq_dtype t, const void *x, int64_t n, float *out)
@@ -4645,9 +5546,46 @@ static void vq__values0(vq_dtype elem, const void *row, int64_t first, int64_t n
         out[i] = vq__mul(vq__sub(v, zero ? zero[i / group] : 0.0f), s[i / group]);
     }
 }
+static void vq__act0(vq_act_kind act, vq_dtype as, float *x, int64_t n)
+{
+    int64_t i;
+    for (i = 0; i < n; i++) x[i] = vq__act_of(act, as, x[i]);
+}
+static void vq__gate0(const vq__gating *how, vq_dtype type, const float *g, const float *u,
+                      int64_t n, float *out)
+{
+    int64_t i;
+    for (i = 0; i < n; i++) out[i] = vq__gate_of(how, type, g[i], u[i]);
+}
+static void vq__add0(float *x, const float *y, int64_t n)
+{
+    int64_t i;
+    for (i = 0; i < n; i++) x[i] = vq__add(x[i], y[i]);
+}
+static void vq__times0(float *x, const float *y, int64_t n)
+{
+    int64_t i;
+    for (i = 0; i < n; i++) x[i] = vq__times(x[i], y[i]);
+}
+static void vq__shift0(float *x, int64_t n, float by)
+{
+    int64_t i;
+    for (i = 0; i < n; i++) x[i] = vq__sub(x[i], by);
+}
+static void vq__scale0(float *x, int64_t n, float by)
+{
+    int64_t i;
+    for (i = 0; i < n; i++) x[i] = vq__times(x[i], by);
+}
+static void vq__sum0(int squares, const float *x, int64_t n, float *p)
+{
+    int64_t i;
+    for (i = 0; i < n; i++)
+        p[i] = squares ? vq__partial_square(p[i], x[i]) : vq__partial_sum(p[i], x[i]);
+}
 static const vq__loops vq__loops_of[] = {
     { "plain", 0, vq__load0, vq__store0, vq__amax0, vq__range0, vq__scales0, vq__steps0, vq__codes0,
-      vq__values0 }
+      vq__values0, vq__act0, vq__gate0, vq__add0, vq__times0, vq__shift0, vq__scale0, vq__sum0 }
 };
 
 /* The first that this machine has the instructions for. */
@@ -4736,7 +5674,7 @@ static void vq__ref_scale_convert(const vq__loops *f, const void *args)
    =========================================================================== */
 
 /* Elements and groups of a tile: what the stages hand on lies on the stack, some 60 KB. */
-enum { VQ__PIECE = 8192, VQ__GROUPS = 1024 };
+enum { VQ__PIECE = 8192, VQ__GROUPS = 1024, VQ__STEP = 1024 };
 
 /* Rows of f32 values, made piece by piece: what quantization starts from. */
 typedef struct vq__source {
@@ -4810,7 +5748,7 @@ VQ__SHARED void vq__gather(const vq__source *src, const vq__tile_of *t, int rang
 VQ__SHARED char *vq__row_of(const vq_tensor *t, int64_t r)
 {
     const int bits = vq__bits(t->dtype);
-    return (char *)t->data + r * t->stride[0] * (bits < 8 ? 1 : bits / 8);
+    return (char *)t->data + r * t->stride[t->rank - 2] * (bits < 8 ? 1 : bits / 8);
 }
 
 VQ__SHARED char *vq__at(const vq_tensor *t, int64_t r, int64_t c)       /* 8 bits and more */
@@ -4841,8 +5779,10 @@ VQ__SHARED float vq__scalar(const vq_tensor *t, float absent)
     return t->rank ? vq__get(t, 0, 0) : absent;
 }
 
-/* The definition of vq_quant(), for any source of values. */
-VQ__SHARED void vq__quantize(const vq__source *src, const vq__sink *s, int64_t rows, int64_t cols)
+/* The definition of vq_quant(), for any source of values: rows from `first`, where a group
+   begins, to `rows`. */
+VQ__SHARED void vq__quantize(const vq__source *src, const vq__sink *s, int64_t first,
+                             int64_t rows, int64_t cols)
 {
     const vq_key *k = s->key;
     const vq__loops *f = src->loops;
@@ -4855,6 +5795,7 @@ VQ__SHARED void vq__quantize(const vq__source *src, const vq__sink *s, int64_t r
     int64_t r, c, n;
 
     memset(&t, 0, sizeof t);
+    t.g = first;                                             /* > 0: groups are rows */
     while (vq__next_tile(k, rows, cols, &t)) {
         const int kept = !fixed && t.r1 - t.r0 == 1 && t.c1 - t.c0 <= VQ__PIECE;
         if (fixed) {
@@ -4875,9 +5816,14 @@ VQ__SHARED void vq__quantize(const vq__source *src, const vq__sink *s, int64_t r
                 f->codes(k, x, n, t.wide, by, asym ? zero : NULL, vq__row_of(s->q, r), c);
             }
     }
-    for (r = 0; r < rows; r++) vq__pad_row(s->q, r);
-    if (!fixed) vq__pad(s->scale);
-    if (!fixed && asym) vq__pad(s->zero);
+    for (r = first; r < rows; r++) vq__pad_row(s->q, r);
+}
+
+VQ__SHARED void vq__pad_scales(const vq__sink *s)
+{
+    if (s->key->flags & VQ_KEY_STATIC) return;
+    vq__pad(s->scale);
+    if (s->key->flags & VQ_KEY_ASYMMETRIC) vq__pad(s->zero);
 }
 
 /* n values of a row of codes, in f32. */
@@ -4939,7 +5885,9 @@ static void vq__ref_quant(const vq__loops *f, const void *args)
     const vq_quant_args *a = (const vq_quant_args *)args;
     const vq__source src = vq__source_of(f, &a->x);
     const vq__sink sink = vq__sink_quant(a);
-    if (!vq__empty(&a->x)) vq__quantize(&src, &sink, a->x.shape[0], a->x.shape[1]);
+    if (vq__empty(&a->x)) return;
+    vq__quantize(&src, &sink, 0, a->x.shape[0], a->x.shape[1]);
+    vq__pad_scales(&sink);
 }
 
 static void vq__ref_dequant(const vq__loops *f, const void *args)
@@ -4974,7 +5922,8 @@ static void vq__ref_requant(const vq__loops *f, const void *args)
     src.loops = f;
     src.from = &from;
     src.type = VQ_F32;
-    if (rows) vq__quantize(&src, &sink, rows, cols);
+    if (rows) vq__quantize(&src, &sink, 0, rows, cols);
+    if (rows) vq__pad_scales(&sink);
     if (!a->result) return;
     memset(&e, 0, sizeof e);
     e.changed = a->key.elem == a->from.elem ? 0 : -1;
@@ -5031,6 +5980,310 @@ double vq_sqnr_db(double signal, double noise)
     if (noise == 0.0 || signal > most) return 1.0 / zero;
     if (signal == 0.0 || noise > most) return -1.0 / zero;
     return 10.0 * (vq__log10(signal) - vq__log10(noise));
+}
+#endif
+
+/* ===========================================================================
+   >>impl-ref-act   activations and norms: alone, or as a source that is quantized
+   =========================================================================== */
+
+/* Rounded to a type and back: what a value in between goes through. */
+VQ__SHARED void vq__round_to(const vq__loops *f, vq_dtype t, float *x, int64_t n)
+{
+    uint16_t half[VQ__STEP];
+    if (t == VQ_F32) return;
+    f->store(t, x, n, half);
+    f->load(t, half, n, x);
+}
+
+#ifndef VQ_NO_ACT
+static void vq__ref_act(const vq__loops *f, const void *args)
+{
+    const vq_act_args *a = (const vq_act_args *)args;
+    const int64_t rows = vq__empty(&a->x) ? 0 : a->x.shape[0], cols = a->x.shape[1];
+    const vq_dtype as = a->y.dtype == a->x.dtype ? a->x.dtype : VQ_F32;
+    float x[VQ__STEP];
+    int64_t r, c, n;
+    for (r = 0; r < rows; r++)
+        for (c = 0; c < cols; c += n) {
+            n = vq__min64(cols - c, VQ__STEP);
+            f->load(a->x.dtype, vq__at(&a->x, r, c), n, x);
+            f->act(a->act, as, x, n);
+            f->store(a->y.dtype, x, n, vq__at(&a->y, r, c));
+        }
+}
+
+/* A plane of x, and how its gate works. */
+typedef struct vq__gated { const vq_tensor *x; vq__gating how; } vq__gated;
+
+static void vq__rows_gated(const vq__source *s, int64_t row, int64_t col, int64_t n, float *out)
+{
+    const vq__gated *d = (const vq__gated *)s->from;
+    const vq_tensor *x = d->x;
+    const int64_t half = x->shape[x->rank - 1] / 2;
+    float in[2 * VQ__STEP];
+    int64_t m, i;
+    for (; n > 0; n -= m, col += m, out += m) {
+        m = vq__min64(n, VQ__STEP);
+        if (d->how.gate == VQ_GATE_EVEN) {
+            float up[VQ__STEP];
+            s->loops->load(x->dtype, vq__at(x, row, 2 * col), 2 * m, in);
+            for (i = 0; i < m; i++) { up[i] = in[2 * i + 1]; in[i] = in[2 * i]; }
+            s->loops->gate(&d->how, x->dtype, in, up, m, out);
+            continue;
+        }
+        s->loops->load(x->dtype, vq__at(x, row, col), m, in);
+        s->loops->load(x->dtype, vq__at(x, row, half + col), m, in + VQ__STEP);
+        i = d->how.gate == VQ_GATE_SECOND ? VQ__STEP : 0;
+        s->loops->gate(&d->how, x->dtype, in + i, in + (VQ__STEP - i), m, out);
+    }
+}
+
+static vq__source vq__source_gated(const vq__loops *f, const vq__gated *d)
+{
+    vq__source s = vq__source_of(f, d->x);
+    s.rows = vq__rows_gated;
+    s.from = d;
+    s.type = vq__mid_of(d->how.mid, d->x->dtype);
+    return s;
+}
+
+static void vq__ref_act_mul(const vq__loops *f, const void *args)
+{
+    const vq_act_mul_args *a = (const vq_act_mul_args *)args;
+    const int64_t rows = vq__empty(&a->y) ? 0 : a->y.shape[0], cols = a->y.shape[1];
+    vq__gated d;
+    vq__source src;
+    float y[VQ__STEP];
+    int64_t r, c, n;
+    d.x = &a->x;
+    d.how = vq__gating_of(a);
+    src = vq__source_gated(f, &d);
+    for (r = 0; r < rows; r++)
+        for (c = 0; c < cols; c += n) {
+            n = vq__min64(cols - c, VQ__STEP);
+            src.rows(&src, r, c, n, y);
+            f->store(a->y.dtype, y, n, vq__at(&a->y, r, c));
+        }
+}
+
+static void vq__ref_act_mul_quant(const vq__loops *f, const void *args)
+{
+    const vq_act_mul_quant_args *a = (const vq_act_mul_quant_args *)args;
+    const vq__sink sink = vq__sink_of(&a->key, &a->q, &a->scale, &a->zero, &a->bound, &a->scale2);
+    vq__gated d;
+    vq__source src;
+    d.x = &a->x;
+    d.how = vq__gating_of(a);
+    src = vq__source_gated(f, &d);
+    if (vq__empty(&a->q)) return;
+    vq__quantize(&src, &sink, 0, a->q.shape[0], a->q.shape[1]);
+    vq__pad_scales(&sink);
+}
+
+/* The plane e of a rank-3 tensor, as a matrix. */
+static vq_tensor vq__matrix(const vq_tensor *t, int64_t e)
+{
+    const vq_tensor w = vq__rank4(t);
+    vq_tensor m = vq__plane(&w, 0, e);
+    m.rank = 2;
+    memcpy(m.shape, w.shape + 2, 2 * sizeof *m.shape);
+    memcpy(m.stride, w.stride + 2, 2 * sizeof *m.stride);
+    return m;
+}
+
+static void vq__ref_masked_act_mul_quant(const vq__loops *f, const void *args)
+{
+    const vq_masked_act_mul_quant_args *a = (const vq_masked_act_mul_quant_args *)args;
+    static const vq_tensor absent = VQ_ZERO;
+    int32_t found = 0, n;
+    int64_t e, r, c;
+    if (vq__empty(&a->q)) return;
+    for (e = 0; e < a->q.shape[0]; e++) {
+        vq_tensor x = vq__matrix(&a->x, e), q = vq__matrix(&a->q, e), s = vq__matrix(&a->scale, e);
+        const vq__sink sink = vq__sink_of(&a->key, &q, &s, &absent, &absent, &absent);
+        vq__gated d;
+        vq__source src;
+        memcpy(&n, (const char *)a->counts.data + e * 4, 4);
+        if (n < 0) found |= 1;
+        if (n > q.shape[0]) found |= 2;
+        n = n < 0 ? 0 : n > q.shape[0] ? (int32_t)q.shape[0] : n;
+        d.x = &x;
+        d.how = vq__gating_of(a);
+        src = vq__source_gated(f, &d);
+        vq__quantize(&src, &sink, 0, n, q.shape[1]);
+        for (r = 0; s.layout == VQ_PACKED_UE8M0 && r < n; r++)
+            for (c = s.shape[1]; c % 4; c++) vq__put_code(&s, r, c, 0);
+    }
+    if (a->status.rank) memcpy(a->status.data, &found, 4);
+}
+#endif
+
+#ifndef VQ_NO_NORM
+/* A norm of the rows of a matrix; of the last row asked for, its statistics. */
+typedef struct vq__normed {
+    const vq_tensor *x, *residual, *weight, *gate;           /* matrices; weight a row */
+    const vq__norm  *how;
+    vq_dtype         mid;
+    int64_t          row;
+    float            mean, r;
+} vq__normed;
+
+/* z of a piece: x, or x and the residual. */
+static void vq__norm_in(const vq__loops *f, const vq__normed *d, int64_t row, int64_t col,
+                        int64_t n, float *z)
+{
+    float more[VQ__STEP];
+    f->load(d->x->dtype, vq__at(d->x, row, col), n, z);
+    if (!d->residual->rank) return;
+    f->load(d->x->dtype, vq__at(d->residual, row, col), n, more);
+    f->add(z, more, n);
+    vq__round_to(f, d->mid, z, n);
+}
+
+/* r of a row, and the mean of a layer norm. */
+static void vq__norm_row(const vq__loops *f, vq__normed *d, int64_t row)
+{
+    const int64_t H = d->x->shape[1];
+    float p[VQ__STEP], z[VQ__STEP], s;
+    int64_t c, n;
+    int pass;
+    d->row = row;
+    d->mean = 0.0f;
+    for (pass = d->how->layer ? 0 : 1; pass < 2; pass++) {
+        memset(p, 0, sizeof p);
+        for (c = 0; c < H; c += n) {
+            n = vq__min64(H - c, VQ__STEP);
+            vq__norm_in(f, d, row, c, n, z);
+            if (pass && d->how->layer) f->shift(z, n, d->mean);
+            f->sum(pass, z, n, p);
+        }
+        s = vq__div(vq__combine1024(p), (float)H);
+        if (!pass) d->mean = s;
+    }
+    d->r = vq__div(1.0f, vq__sqrt(vq__add(s, d->how->eps)));
+}
+
+static void vq__rows_normed(const vq__source *s, int64_t row, int64_t col, int64_t n, float *out)
+{
+    const vq__loops *f = s->loops;
+    vq__normed *d = (vq__normed *)(uintptr_t)s->from;        /* the statistics are kept in it */
+    float w[VQ__STEP];
+    int64_t m;
+    if (row != d->row) vq__norm_row(f, d, row);
+    for (; n > 0; n -= m, col += m, out += m) {
+        m = vq__min64(n, VQ__STEP);
+        vq__norm_in(f, d, row, col, m, out);
+        if (d->how->layer) f->shift(out, m, d->mean);
+        f->scale(out, m, d->r);
+        vq__round_to(f, d->mid, out, m);
+        if (d->weight->rank) {
+            f->load(d->weight->dtype,
+                    (char *)d->weight->data + col * (vq__bits(d->weight->dtype) / 8), m, w);
+            if (d->how->plus_one) f->shift(w, m, -1.0f);
+            f->times(out, w, m);
+            vq__round_to(f, d->mid, out, m);
+        }
+        if (!d->gate->rank) continue;
+        f->load(d->x->dtype, vq__at(d->gate, row, col), m, w);
+        f->act(VQ_ACT_SILU, d->mid, w, m);
+        vq__round_to(f, d->mid, w, m);
+        f->times(out, w, m);
+        vq__round_to(f, d->mid, out, m);
+    }
+}
+
+static vq__source vq__source_normed(const vq__loops *f, const vq__norm *how, vq__normed *d)
+{
+    vq__source s;
+    d->how = how;
+    d->x = how->x;
+    d->residual = how->residual;
+    d->weight = how->weight;
+    d->gate = how->gate;
+    d->mid = vq__mid_of(how->mid_arg, how->x->dtype);
+    d->row = -1;
+    s.rows = vq__rows_normed;
+    s.loops = f;
+    s.from = d;
+    s.type = d->mid;
+    return s;
+}
+
+/* residual = z of a row */
+static void vq__norm_keep(const vq__loops *f, const vq__normed *d, int64_t row, int64_t col,
+                          int64_t n)
+{
+    float z[VQ__STEP];
+    int64_t m;
+    for (; d->residual->rank && n > 0; n -= m, col += m) {
+        m = vq__min64(n, VQ__STEP);
+        vq__norm_in(f, d, row, col, m, z);
+        f->store(d->x->dtype, z, m, vq__at(d->residual, row, col));
+    }
+}
+
+/* y may be x: a piece of the residual is stored before x is overwritten, the statistics are
+   older than both. */
+static void vq__norm_all(const vq__loops *f, const vq__norm *how, const vq_tensor *y)
+{
+    const int64_t planes = y->rank == 3 ? y->shape[0] : 1;
+    float out[VQ__STEP];
+    int64_t e, r, c, n;
+    for (e = 0; !vq__empty(y) && e < planes; e++) {
+        vq_tensor x = vq__matrix(how->x, e), to = vq__matrix(y, e), residual = *how->residual,
+                  gate = *how->gate;
+        vq__normed d;
+        vq__source s = vq__source_normed(f, how, &d);
+        if (residual.rank) residual = vq__matrix(how->residual, e);
+        if (gate.rank) gate = vq__matrix(how->gate, e);
+        d.x = &x;
+        d.residual = &residual;
+        d.gate = &gate;
+        for (r = 0; r < to.shape[0]; r++)
+            for (c = 0; c < to.shape[1]; c += n) {
+                n = vq__min64(to.shape[1] - c, VQ__STEP);
+                s.rows(&s, r, c, n, out);
+                vq__norm_keep(f, &d, r, c, n);
+                f->store(to.dtype, out, n, vq__at(&to, r, c));
+            }
+    }
+}
+
+static void vq__ref_rms_norm(const vq__loops *f, const void *args)
+{
+    const vq_rms_norm_args *a = (const vq_rms_norm_args *)args;
+    vq__norm n = vq__norm_of(&a->x, &a->weight, a->eps, a->plus_one, a->mid);
+    n.residual = &a->residual;
+    n.gate = &a->gate;
+    vq__norm_all(f, &n, &a->y);
+}
+
+static void vq__ref_layer_norm(const vq__loops *f, const void *args)
+{
+    const vq_layer_norm_args *a = (const vq_layer_norm_args *)args;
+    vq__norm n = vq__norm_of(&a->x, &a->weight, a->eps, a->plus_one, a->mid);
+    n.layer = 1;
+    vq__norm_all(f, &n, &a->y);
+}
+
+static void vq__ref_rms_norm_quant(const vq__loops *f, const void *args)
+{
+    const vq_rms_norm_quant_args *a = (const vq_rms_norm_quant_args *)args;
+    const vq__sink sink = vq__sink_of(&a->key, &a->q, &a->scale, &a->zero, &a->bound, &a->scale2);
+    const vq__norm n = vq__norm_to_quant(a);
+    const int64_t rows = vq__empty(&a->x) ? 0 : a->x.shape[0], cols = a->x.shape[1];
+    const int alone = a->key.group_rows == 1;                /* each row by itself */
+    vq__normed d;
+    const vq__source src = vq__source_normed(f, &n, &d);
+    int64_t r;
+    for (r = 0; alone && r < rows; r++) {
+        vq__quantize(&src, &sink, r, r + 1, cols);
+        vq__norm_keep(f, &d, r, 0, cols);
+    }
+    if (!alone && rows) vq__quantize(&src, &sink, 0, rows, cols);
+    for (r = 0; !alone && r < rows; r++) vq__norm_keep(f, &d, r, 0, cols);
+    if (rows) vq__pad_scales(&sink);
 }
 #endif
 
@@ -5508,6 +6761,17 @@ static const struct vq__row vq__rows[] = {
     VQ__REFERENCE(DEQUANT, &vq__any_key)
     VQ__REFERENCE(REQUANT, &vq__any_key)
 #endif
+#ifndef VQ_NO_ACT
+    VQ__REFERENCE(ACT, NULL)
+    VQ__REFERENCE(ACT_MUL, NULL)
+    VQ__REFERENCE(ACT_MUL_QUANT, &vq__any_key)
+    VQ__REFERENCE(MASKED_ACT_MUL_QUANT, &vq__any_key)
+#endif
+#ifndef VQ_NO_NORM
+    VQ__REFERENCE(RMS_NORM, NULL)
+    VQ__REFERENCE(LAYER_NORM, NULL)
+    VQ__REFERENCE(RMS_NORM_QUANT, &vq__any_key)
+#endif
 #ifndef VQ_NO_OBSERVE
     VQ__REFERENCE(AMAX, &vq__any_key)
     VQ__REFERENCE(MINMAX, &vq__any_key)
@@ -5756,9 +7020,12 @@ static void vq__count_bytes(const vq__view *v, vq_report *r)
     for (i = 0; i < v->count; i++) {
         const vq_tensor *t = v->arg[i].t;
         int64_t n = vq__empty(t) ? 0 : vq_row_bytes(t->dtype, t->shape[t->rank - 1]);
-        for (j = 0; n && j < t->rank - 1; j++) n *= t->shape[j];
-        if (v->arg[i].out) r->bytes_written += n;
-        if (v->arg[i].out != VQ__OUT) r->bytes_read += n;
+        for (j = 0; n && j < t->rank - 1; j++)
+            if (!vq__mul64(n, t->shape[j], &n)) n = INT64_MAX;
+        if (v->arg[i].out && !vq__add64(r->bytes_written, n, &r->bytes_written))
+            r->bytes_written = INT64_MAX;
+        if (v->arg[i].out != VQ__OUT && !vq__add64(r->bytes_read, n, &r->bytes_read))
+            r->bytes_read = INT64_MAX;
     }
 }
 

@@ -26,14 +26,12 @@ static const struct { vq_op op; const char *family; } families[] = {
 #define X(ID, op) {VQ_OP_##ID, "quant"},
     VQ__OPS_QUANT(X)
 #undef X
-/*ISSUE4
 #define X(ID, op) {VQ_OP_##ID, "act"},
     VQ__OPS_ACT(X)
 #undef X
 #define X(ID, op) {VQ_OP_##ID, "norm"},
     VQ__OPS_NORM(X)
 #undef X
-ISSUE4*/
 #define X(ID, op) {VQ_OP_##ID, "observe"},
     VQ__OPS_OBSERVE(X)
 #undef X

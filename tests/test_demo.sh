@@ -22,5 +22,11 @@ for m in cpu gfx942 gfx950; do
         check "$op has an implementation on $m" "$n" "$want"
     done
 done
+block=$(build/03_feed_forward) || failed=$((failed + 1))
+row() { echo "$block" | awk -v op="$1" -v mid="$2" '$2 == op && $3 == mid { print $4, $5, $6, $7 }'; }
+check "a norm's codes by 1 launch and by 2, bf16 between" "$(row norm bf16)" "equal 231424 362496 36.61"
+check "a norm's codes by 1 launch and by 2, f32 between" "$(row norm f32)" "equal 231424 493568 36.77"
+check "a gate's codes by 1 launch and by 2, bf16 between" "$(row gate bf16)" "equal 329728 591872 32.60"
+check "a gate's codes by 1 launch and by 2, f32 between" "$(row gate f32)" "equal 329728 854016 32.64"
 echo "test_demo: $passed passed, $failed failed"
 [ $failed -eq 0 ]

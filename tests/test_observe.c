@@ -503,14 +503,13 @@ static void wide_and_tall_matrices_have_the_statistics_of_small_ones(void)
         { "float8_e4m3fn/f32/2x5000/dyn/amax.div448/x.div.s", 3, 12001 },
         { "float8_e4m3fn/f32/3x9000/dyn/amax.div448/x.div.s", 4, 20000 },
         { "mxfp4", 1, 33000 }, { "fp8_block128", 300, 257 }, { "fp8_tensor", 4001, 3 },
-        { "int8_channel", 4001, 3 },
+        { "int8/f32/-1x1/dyn/amax.div127/x.div.s", 4001, 3 },
     };
     int i, j;
     start();
     for (i = 0; i < COUNT(cases); i++)
         for (j = 0; j < 3; j++) {
-            vq_key k = key_of(strcmp(cases[i].key, "int8_channel") ? cases[i].key
-                              : "int8/f32/-1x1/dyn/amax.div127/x.div.s");
+            vq_key k = key_of(cases[i].key);
             statistics_are_right(&k, wides[j], cases[i].rows, cases[i].cols, KINDS);
             statistics_are_right(&k, wides[j], cases[i].rows, cases[i].cols, PLAIN);
         }
@@ -872,6 +871,28 @@ static void a_range_without_zero_is_stretched_to_it(void)
         }
 }
 
+/* Either one is enough. */
+static void a_range_with_a_nan_makes_the_scale_nan(void)
+{
+    static const float ranges[][2] = { { NAN, 1 }, { -1, NAN }, { NAN, NAN } };
+    int i;
+    start();
+    for (i = 0; i < COUNT(ranges); i++) {
+        vq_key k = key_of(i & 1 ? "uint4/float8_e8m0fnu/1x32/dyn/range.div15/x.div.s/asym"
+                                : "int8_token_azp");
+        box scale = box_of(strided(k.scale_type, 1, 1, 1, 1)), zero = scales_box(k.elem, 1, 1);
+        box lo = scalar_box((double)ranges[i][0]), hi = scalar_box((double)ranges[i][1]);
+        if (calibrates(&k, NULL, &lo, &hi, NULL, NULL, &scale, &zero)) {
+            uint32_t found = get(&scale.t, 0, 0);
+            CHECKF(i & 1 ? found == 0xff : is_quiet(found), "%d: %x", i, (unsigned)found);
+        }
+        drop(&scale);
+        drop(&zero);
+        drop(&lo);
+        drop(&hi);
+    }
+}
+
 static void scale_of_amax(const char *key, float amax, double g, uint32_t want)
 {
     vq_key k = key_of(key);
@@ -908,6 +929,8 @@ static void worked_amaxes_have_their_scales(void)
     scale_of_amax("nvfp4", 6.5f, 2, 0x41);
     scale_of_amax("float8_e4m3fn/f32/1x1/dyn/amax.div448/x.div.s/bound=amax", 896, 448, 0x3f800000);
     for (i = 0; i < COUNT(floats); i++) scale_of_amax(floats[i], NAN, 1, 0x7fc00000);
+    scale_of_amax("fp8_token", INFINITY, 1, bits_of(3.4028235e38f / 448));
+    scale_of_amax("fp8_token", 3.4028235e38f, 1, bits_of(3.4028235e38f / 448));
     scale_of_amax("mxfp4", NAN, 1, 0xff);
     scale_of_amax("mxfp8", NAN, 1, 0xff);
     scale_of_amax("mxfp8_dynamic", NAN, 1, 0xff);
@@ -1283,6 +1306,11 @@ static void every_edge_of_a_percentile_is_met(void)
                 float percent = float_of(edge + (uint32_t)(i ? step : 1));
                 if (percent <= 100) percentile_is_right(&k, MORE(wides), 1, n, PLAIN, percent);
             }
+    for (n = 25; n <= 100; n += 25)                      /* percent / 100 * n is another number */
+        for (i = 1; i <= 100; i++) {
+            vq_key k = key_of("int8_token");
+            percentile_is_right(&k, VQ_F32, 1, n, PLAIN, (float)i);
+        }
     for (i = 0; i < 30; i++) {
         vq_key k = key_of(i & 1 ? "fp8_tensor" : "fp8_token");
         percentile_is_right(&k, MORE(wides), 1 + i % 3, 9000 + i, i % 3 ? PLAIN : KINDS,
@@ -1719,6 +1747,7 @@ VQ_TEST_MAIN(
     T(static_after_calibration_is_dynamic_under_other_keys),
     T(wide_and_tall_matrices_calibrate),
     T(a_range_without_zero_is_stretched_to_it),
+    T(a_range_with_a_nan_makes_the_scale_nan),
     T(worked_amaxes_have_their_scales),
     T(a_static_key_is_the_same_but_for_what_makes_scales),
     T(a_histogram_counts_each_magnitude_in_its_bin),

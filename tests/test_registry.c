@@ -81,7 +81,7 @@ static void a_library_that_does_not_fit_is_news(void)
     check_news("code for gfx90a gfx950, not for gfx942");
     mock_table.archs = NULL;
     mock_table.abi++;
-    check_news("built with VQ_ABI_VERSION 2, needed 1");
+    check_news("built with VQ_ABI_VERSION 3, needed 2");
     mock_table.abi--;
     mock.null = 1;
     check_news("VQ_ABI_VERSION 0");

@@ -504,7 +504,7 @@ static void wide_and_tall_matrices_are_requantized(void)
         { "mxfp4", "fp8_token" }, { "fp8_token", "mxfp4" }, { "fp8_block128", "int8_token_azp" },
         { "float8_e4m3fn/f32/1x1/static/max448/x.div.s", "int8/f16/1x3/dyn/amax.div127/x.div.s" },
         { "int8/f32/2x9000/static/max127/x.div.s", "fp8_channel" }, { "nvfp4", "fp8_tensor" },
-        { "int4_static_group32_asym", "nvfp4" },
+        { "int4_static_group32_asym", "nvfp4" }, { "fp8_static", "fp8_group64" },
     };
     int i;
     start();

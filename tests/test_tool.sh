@@ -128,6 +128,13 @@ header() {
     tail -c +9 "$1" | head -c "$n"
 }
 
+# pick FILE NAME: the bytes of one tensor, in hexadecimal
+pick() {
+    set -- "$1" $(header "$1" |
+        sed "s/.*\"$2\":{[^}]*\"data_offsets\":\[\([0-9]*\),\([0-9]*\)\].*/\1 \2/")
+    data "$1" | cut -c $((2 * $2 + 1))-$((2 * $3))
+}
+
 # f32 448 1 -224 0
 hex 00 00 e0 43  00 00 80 3f  00 00 60 c3  00 00 00 00 > in/four
 head -c 4 in/four > in/four_first
@@ -144,6 +151,7 @@ st in/matrix.st "$(tensors x BF16 4,512 0,4096)" < in/matrix
     st in/square.st "$(tensors x BF16 128,128 0,32768 ids I64 1 32768,32776)"
 { head -c 384 in/matrix; head -c 512 in/matrix; } |
     st in/odd.st "$(tensors w.odd BF16 2,96 0,384 w.even BF16 2,128 384,896)"
+st in/flat4 "$(tensors x F32 4 0,16)" < in/four
 hex 00 00 00 00 00 00 00 00 | st in/ids.st "$(tensors ids I64 1 0,8)"
 { hex 7e 80 7f 38 00 00 80 3f; } | st in/pair "$(tensors q F8_E4M3 1,4 0,4 scale F32 1,1 4,8)"
 
@@ -252,6 +260,7 @@ what_an_op_does_not_use_is_refused() {
     refused 2 'is not a number' $q int8_static_tensor_azp --set zero=amax
     refused 2 'every: is for quant' run amax --key every -i in/four.st -o out/y
     refused 2 'every: takes no -o' $q every
+    refused 2 'every: takes no --set scale' run quant --key every --set scale=1 -i in/four.st
     refused 2 'every: takes no --as' run quant --key every --as float8_e5m2 -i in/four.st
     refused 2 'every: takes no --static' run quant --key every --static -i in/four.st
     refused 2 'every' explain quant --key every --shape 4,4
@@ -448,6 +457,7 @@ scale_convert_comes_back() {
 all_takes_every_matrix_and_says_what_it_skips() {
     works run quant --key fp8_group128 --all --error -i in/model.st -o out/q || return
     says 'skipped bias'
+    equal "$(awk '$1 == "total" { print $2, $3 }' stdout)" '8192 4224' bytes
     says 'w.a '
     says '16x128'
     says 'total'
@@ -467,7 +477,7 @@ all_takes_every_matrix_and_says_what_it_skips() {
 empty_matrices_are_fine() {
     : | st out/x "$(tensors x F32 0,4 0,0)"
     for key in fp8_token fp8_group128; do
-        works run quant --key $key --error -i out/x -o out/q &&
+        works run quant --key $key --error -i out/x -o out/q && says ' inf  0' &&
             works run dequant --key $key -i out/q -o out/y && equal "$(data out/y)" ''
     done
 }
@@ -477,10 +487,12 @@ a_huge_extent_beside_one_of_0_takes_no_time() {
         : | st out/x "$(tensors x F32 $shape 0,0)"
         for op in 'cast --set out=bf16' 'quant --key fp8_static --set scale=amax --error' \
             'quant --key fp8_static --set scale=1' 'quant --key fp8_group128 --error' \
-            'quant --key float8_e4m3fn/f32/1x128/static/max448/x.inv.s --set scale=amax'; do
+            'quant --key float8_e4m3fn/f32/1x128/static/max448/x.inv.s --set scale=amax' \
+            'quant --key float8_e4m3fn/f32/1x128/static/max448/x.inv.s --set scale=1' \
+            'amax --key fp8_group128' 'minmax --key fp8_group128' 'histogram --set limit=1'; do
             rm -f out/y
             soon run $op -i out/x -o out/y || continue
-            case $op in *fp8_static*|*group*) ;; *) continue ;; esac
+            case $op in quant*fp8_static*|quant*group*) ;; *) continue ;; esac
             soon run dequant --key "$(set -- $op; echo $3)" -i out/y -o out/z
         done
         : | st out/x "$(tensors x F8_E4M3 $shape 0,0 scale F32 0,1 0,0)"
@@ -606,6 +618,12 @@ every_key_says_which_matrices_it_passes_over() {
     refused 1 'no tensor that quant --all takes' run quant --all \
         --key vllm_scaled_quantize_block128 -i in/odd.st -o out/z
     refused 1 'no tensor that quant --all takes' run quant --all --key every -i in/ids.st
+    works run quant --all --key every --set scale2=100 -i in/model.st
+    equal "$(awk '$1 == "fp8_group128" { print $2, $3, $4 }' stdout)" '2 4224 1.0312'
+    cp stdout fixed
+    works run quant --all --key nvfp4 --error --set scale2=100 -i in/model.st -o out/q &&
+        equal "$(awk '$1 == "nvfp4" { print $3, $5, $6 }' fixed)" \
+            "$(awk '$1 == "total" { print $3, $4, $5 }' stdout)"
 }
 
 second_scales_are_set_made_or_read() {
@@ -639,6 +657,14 @@ second_scales_are_set_made_or_read() {
             works run dequant --key $key -i out/d -o out/y &&
             equal "$(data out/y | tr -d 0)" '' "$key: zeros"
     done
+    works run quant --key fp8_static --set scale=amax -i out/zeros -o out/d &&
+        equal "$(data out/d | head -c 8)" 0000803f 'the scale of zeros'
+    { hex 01 00 00 00; head -c 60 /dev/zero; } | st out/x "$(tensors x F32 1,16 0,64)"
+    works run quant --key nvfp4 --set scale2=amax -i out/x -o out/d &&
+        equal "$(data out/d | head -c 8)" ffff7f7f 'the largest G'
+    { hex c0 7f 80 3f; head -c 28 /dev/zero; } | st out/x "$(tensors x BF16 1,16 0,32)"
+    works run quant --key nvfp4 --set scale2=amax -i out/x -o out/d &&
+        equal "$(data out/d | head -c 8)" 00002845 'G beside a NaN'
 }
 
 bounds_and_zero_points_are_set_or_read() {
@@ -665,7 +691,18 @@ bounds_and_zero_points_are_set_or_read() {
     refused 1 'no tensor zero' run quant "$@" --set scale=4 -i in/four.st -o out/z
     works run quant --key int4_static_group32_asym --set scale=0.5 --set zero=8 -i in/square.st \
         -o out/a || return
-    works run dequant --key int4_static_group32_asym -i out/a -o out/y
+    equal "$(data out/a | tail -c 512 | tr -d 8)" '' 'packed zero points'
+    set -- --key int4_static_group32_asym
+    works run quant "$@" --set scale=amax -i in/square.st -o out/a &&
+        works run quant "$@" --set scale=amax --set order=columns -i in/square.st -o out/b || return
+    works run dequant "$@" -i out/a -o out/y && works run dequant "$@" -i out/b -o out/z &&
+        { cmp -s out/y out/z || note 'the order of scales moves values'; }
+}
+
+the_scales_of_mx_clip_nothing() {
+    works run quant --key mxfp8 -i in/square.st -o out/a &&
+        works run quant --key mxfp8_static --set scale=amax -i in/square.st -o out/b &&
+        { cmp -s out/a out/b || note 'mxfp8_static is not mxfp8'; }
 }
 
 an_infinity_counts_as_the_largest_number() {
@@ -777,6 +814,9 @@ END
     works run requant --from fp8_token --key int8_static_tensor --set scale_out=10 -i out/a -o out/b
     equal "$(data out/b)" 000020412d00ea00
     says 'of another type'
+    works run requant --from fp8_token --set bound=224 -i out/a -o out/b \
+        --key float8_e4m3fn/f32/1x-1/dyn/amax.div448/x.div.s/bound=amax &&
+        equal "$(data out/b)" 0000003f7e40fe00
     works run quant --all --key fp8_group128 -i in/model.st -o out/a
     works run requant --all --from fp8_group128 --key mxfp8 -i out/a -o out/b || return
     says w.a
@@ -785,6 +825,91 @@ END
     done
     refused 1 'no tensor scale_out' run requant --from fp8_token --key fp8_static -i out/a \
         --also in/pair -o out/z
+}
+
+# fused OP FUSED KEY ARG...: FUSED makes the codes, scales and residual of OP and then quant
+fused() {
+    op=$1 both=$2 key=$3
+    shift 3
+    given=$(opts "$key" | sed 's/=amax/=0.125/g')
+    works run "$op" "$@" -i in/block.st -o out/y || return
+    sed 's/"y"/"x"/; s/"residual"/"residuaX"/' out/y > out/x
+    works run quant --key "$key" $given -i out/x -o out/a || return
+    works run "$both" --key "$key" $given $(echo "$*" | sed 's/--set out=f32//') -i in/block.st \
+        -o out/b || return
+    for n in q scale; do equal "$(pick out/b $n)" "$(pick out/a $n)" "$both $key $*: $n"; done
+    header out/y | grep -q residual || return 0
+    equal "$(pick out/b residual)" "$(pick out/y residual)" "$both $key $*: residual"
+}
+
+fused_ops_are_the_ops_one_after_another() {
+    { cat in/matrix in/matrix in/matrix in/matrix; head -c 1024 in/matrix; } |
+        st in/block.st "$(tensors x BF16 4,512 0,4096 weight BF16 512 16384,17408 \
+            residual BF16 4,512 4096,8192 z BF16 8,512 8192,16384)"
+    for key in fp8_token fp8_static mxfp4 nvfp4 int8_token_azp; do
+        for mid in '' '--set mid=f32 --set out=f32'; do
+            fused rms_norm rms_norm_quant $key $mid --set eps=1e-5
+            fused act_mul act_mul_quant $key $mid --set gate=second --set act=gelu_tanh
+        done
+    done
+    fused act_mul act_mul_quant mxfp8 --set gate=even --set act=swiglu_oai --set alpha=1.702 \
+        --set plus=1 --set limit=7
+    refused 2 'found nosuch, needed silu, gelu' run act --set act=nosuch -i in/block.st -o out/z
+    refused 2 'found last, needed first, second or even' run act_mul --set gate=last \
+        -i in/block.st -o out/z
+    refused 2 '--set mid: f3 is no type' run act_mul --set mid=f3 -i in/block.st -o out/z
+    refused 2 'takes no --set gate' run rms_norm --set gate=first -i in/block.st -o out/z
+    refused 2 'takes no --set residual' run rms_norm --set residual=1 -i in/block.st -o out/z
+    refused 2 'amax is not a number' run rms_norm_quant --key fp8_static --set scale=amax \
+        -i in/block.st -o out/z
+    refused 1 'act has a value' run act --set act=swiglu_oai -i in/block.st -o out/z
+}
+
+activations_and_norms_give_the_known_numbers() {
+    works run act --set act=relu2 -i in/four.st -o out/y && equal "$(data out/y)" \
+        000044480000803f0000000000000000
+    works run act_mul --set act=relu2 -i in/four.st -o out/y && equal "$(data out/y)" \
+        00802bcc00000000
+    header out/y | grep -qF '"shape":[1,2]' || note "$(header out/y)"
+    # 3 4 0 0: the mean square is 2.5 squared
+    { hex 00 00 40 40 00 00 80 40; head -c 8 /dev/zero; } > in/x
+    st in/norm.st "$(tensors x F32 1,4 0,16)" < in/x
+    works run rms_norm -i in/norm.st -o out/y && equal "$(data out/y)" \
+        9a99993fcdcccc3f0000000000000000
+    header out/y | grep -q residual && note 'a residual from nowhere'
+    { cat in/x in/x; for _ in 1 2 3 4; do hex 00 00 00 40; done; } |
+        st in/norms.st "$(tensors x F32 1,4 0,16 residual F32 1,4 16,32 weight F32 4 32,48)"
+    works run rms_norm -i in/norms.st -o out/y &&
+        equal "$(pick out/y y)" 9a991940cdcc4c400000000000000000 &&
+        equal "$(pick out/y residual)" 0000c040000000410000000000000000
+    { cat in/x in/x; } | st out/x "$(tensors x F32 2,1,4 0,32)"
+    works run layer_norm -i out/x -o out/y &&
+        { header out/y | grep -qF '"shape":[2,1,4]' || note "$(header out/y)"; }
+    refused 1 'tensor x: has 1 extent, needed 2 or 3' run layer_norm -i in/flat4 -o out/z
+}
+
+experts_have_rows_of_their_own() {
+    { for _ in 1 2 3 4; do cat in/four; done; hex 01 00 00 00 05 00 00 00; } |
+        st out/x "$(tensors x F32 2,2,4 0,64 counts I32 2 64,72)"
+    set -- masked_act_mul_quant --key fp8_token --set act=relu2
+    works run "$@" -i out/x -o out/a || return
+    equal "$(pick out/a q)" fe000000fe00fe00
+    equal "$(pick out/a status)" 02000000
+    header out/a | grep -qF '"q":{"dtype":"F8_E4M3","shape":[2,2,2]' || note "$(header out/a)"
+    refused 1 'no tensor counts' run "$@" -i in/four.st -o out/z
+    # [2, 2, 256] to 128-wide groups in each order, back to rows
+    { cat in/matrix in/matrix; hex 02 00 00 00 01 00 00 00; } |
+        st out/x "$(tensors x BF16 2,2,1024 0,8192 counts I32 2 8192,8200)"
+    for order in rows columns columns_tma packed_ue8m0; do
+        works run masked_act_mul_quant --key vllm_packed_ue8m0 --set order=$order -i out/x \
+            -o out/a || return
+        sed 's/"scale"/"x"    /; s/\.scale"/.x"    /g' out/a > out/b
+        works run scale_convert --set layout=rows -i out/b -o out/c || return
+        case $order in
+        rows) cp out/c out/r ;;
+        *) cmp -s out/c out/r || note "$order: other scales" ;;
+        esac
+    done
 }
 
 compare_says_so_with_its_exit_code() {
@@ -883,8 +1008,8 @@ an_output_that_cannot_be_written_is_one_line() {
 # stuck: the tool under way to out/y, its output begun, waiting for a reader of its table
 stuck() {
     test -p in/table || mkfifo in/table
-    exec 3<> in/table
-    "$tool" run quant --key fp8_token --all --error -i in/many.st -o out/y >&3 2> stderr &
+    exec 3<> in/table 4< in/table
+    "$tool" run quant --key fp8_token --all --error -i in/many.st -o out/y >&3 2> stderr 3>&- 4<&- &
     tool_pid=$!
     for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
         sleep 0.1 2> /dev/null || sleep 1
@@ -914,7 +1039,7 @@ a_signal_leaves_nothing() {
         kill -$signal $tool_pid
         wait $tool_pid
         test $? -gt 128 || note "$signal: the exit code is no signal's"
-        exec 3>&-
+        exec 3>&- 4<&-
         equal "$(ls -A out)" '' "left behind by $signal"
     done
 }
@@ -923,12 +1048,11 @@ an_input_that_shrinks_is_one_line() {
     many
     stuck
     : > in/many.st
-    cat <&3 > /dev/null &
-    cat_pid=$!
-    exec 3>&-
+    cat <&4 > /dev/null 3>&- &
+    exec 3>&- 4<&-
     wait $tool_pid
     equal $? 1 'exit code'
-    kill $cat_pid 2> /dev/null
+    wait                                # the cat, which sees the end now
     grep -q 'the input became shorter' stderr || note "found $(cat stderr)"
     equal "$(ls -A out)" '' 'left behind'
 }
@@ -1103,8 +1227,11 @@ for name in help_and_version_work what_cannot_be_read_is_usage names_that_are_un
     every_preset_comes_back_as_near_as_the_table_says \
     every_key_says_which_matrices_it_passes_over second_scales_are_set_made_or_read \
     bounds_and_zero_points_are_set_or_read an_infinity_counts_as_the_largest_number \
+    the_scales_of_mx_clip_nothing \
     observed_scales_are_the_dynamic_ones observers_give_the_known_numbers \
     observers_go_on_from_what_was_seen requant_is_dequant_and_quant \
+    fused_ops_are_the_ops_one_after_another activations_and_norms_give_the_known_numbers \
+    experts_have_rows_of_their_own \
     compare_says_so_with_its_exit_code int32_and_int64_stay_what_they_are \
     a_machine_without_an_instruction_gives_the_same_bytes help_lists_every_op_and_what_it_reads \
     a_signal_leaves_nothing an_input_that_shrinks_is_one_line an_error_leaves_the_old_output_alone \

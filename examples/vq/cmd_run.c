@@ -85,10 +85,10 @@ static int widen(run_state *r, job *j, const vq_field *f, vq_tensor *t)
     const vq_tensor flat = *t, *first = j->s[0].t;
     const int one = vq_tensor_bytes(flat) == vq_row_bytes(flat.dtype, 1);
     if (is_one(r->o->op, f) && one) *t = vq_tensor_2d(flat.data, flat.dtype, 1, 1, flat.where);
-    else if (flat.rank == 1 && find_field(r->o->op, "key")) {
+    else if (flat.rank == 1 && is_grouped(r->o->op, f)) {
         if (vq_scale_from_1d(key_of(r->o, f), &flat, first->shape[0], first->shape[1], t, &r->why)
             != VQ_OK) return refused(r, j);
-    } else if (flat.rank == 1 && !(takes_any(r->o->op) & ANY_RANK))
+    } else if (flat.rank == 1 && r->o->op == VQ_OP_FNUZ_NORMALIZE)
         *t = vq_tensor_2d(flat.data, flat.dtype, 1, flat.shape[0], flat.where);
     return 0;
 }
@@ -109,9 +109,9 @@ static int read_tensor(run_state *r, job *j, const vq_field *f)
                         j->name && !is_whole(r, f) ? "." : "", f->name, vq_op_str(r->o->op),
                         can_set ? " (or --set " : "", can_set ? can_set : "", can_set ? "=V)" : "");
     if (st_view(in, e, t, &order, &extents)) return 1;
-    if (is_first && !(any & ANY_RANK) && extents != 2)
-        return fail("%s: tensor %s: has %d extent%s, needed 2", in->path, e->name, extents,
-                    extents == 1 ? "" : "s");
+    if (is_first && !(any & ANY_RANK) && extents != 2 && !((any & OR_THREE) && extents == 3))
+        return fail("%s: tensor %s: has %d extent%s, needed 2%s", in->path, e->name, extents,
+                    extents == 1 ? "" : "s", any & OR_THREE ? " or 3" : "");
     if (is_first && !(any & ANY_ORDER) && order != VQ_ROWS)
         return fail("%s: tensor %s: has order %s, needed rows", in->path, e->name,
                     vq_order_str(order));
@@ -164,6 +164,7 @@ static int prepare(run_state *r, job *j)
 {
     const int carry = carries(r, j->name);
     const vq_field *running = find_field(r->o->op, "running"), *first = main_field(r->o);
+    const st_file *from;
     int n, i, pass;
     const vq_field *f = vq_op_fields(r->o->op, &n);
 
@@ -176,6 +177,7 @@ static int prepare(run_state *r, job *j)
             const int in = reads(r, &f[i], carry);
             if (pass != (&f[i] == first ? 0 : in ? 1 : 2) || !is_tensor(&f[i])
                 || !has_part(r->o, &f[i])) continue;
+            if (is_optional(&f[i]) && !find_input(r, j->name, &f[i], &from)) continue;
             if (j->slots == SLOTS_MAX || f[i].offset + sizeof(vq_tensor) > sizeof j->a)
                 return fail("%s: has more arguments than the tool has room for",
                             vq_op_str(r->o->op));
@@ -260,7 +262,7 @@ static const vq_field *missing(const run_state *r, const char *name)
     int n, i;
     const vq_field *f = vq_op_fields(r->o->op, &n);
     for (i = 0; i < n; i++)
-        if (reads(r, &f[i], carry) && !setting_for(r->o, &f[i])
+        if (reads(r, &f[i], carry) && !is_optional(&f[i]) && !setting_for(r->o, &f[i])
             && !find_input(r, name, &f[i], &in)) return &f[i];
     return NULL;
 }
@@ -278,7 +280,7 @@ static const char *why_not(const run_state *r, const st_tensor *t, char *name, c
         if (type == VQ_NONE) return "has a type that is not known here";
         if (!(any & ANY_TYPE) && type != VQ_F32 && type != VQ_F16 && type != VQ_BF16)
             return "not f32, f16 or bf16";
-        if (!(any & ANY_RANK) && st_rank(&r->in, t) != 2) return "not a matrix";
+        if (!(any & (ANY_RANK | OR_THREE)) && st_rank(&r->in, t) != 2) return "not a matrix";
     } else {
         f = dot ? find_field(r->o->op, dot + 1) : NULL;
         snprintf(text, 96, "neither NAME.%s nor what goes with it", first->name);

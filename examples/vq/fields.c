@@ -2,14 +2,29 @@
 
    vq_op_fields() says what an op has; what it cannot say is the shape of a tensor. Here the
    name does, and where two ops mean different shapes by one name, the op. */
+#include "safetensors.h"
 #include "tool.h"
 
-typedef enum role { LIKE, CODES, SCALE, ZERO, BOUND, SCALE2, AMAX, LO, HI, COUNTS } role;
+typedef enum role {
+    LIKE, CODES, SCALE, ZERO, BOUND, SCALE2, AMAX, LO, HI, COUNTS, STATUS
+} role;
 
 int is_tensor(const vq_field *f)
 {
     return f->kind == VQ_FIELD_IN || f->kind == VQ_FIELD_OUT || f->kind == VQ_FIELD_MADE
-        || f->kind == VQ_FIELD_INOUT;
+        || f->kind == VQ_FIELD_INOUT || f->kind == VQ_FIELD_BOTH;
+}
+
+int is_number(const vq_field *f)
+{
+    return !is_tensor(f) && f->kind != VQ_FIELD_KEY && f->kind != VQ_FIELD_RESULT;
+}
+
+/* What an op does without where a file has none. */
+int is_optional(const vq_field *f)
+{
+    return is_tensor(f) && (!strcmp(f->name, "residual") || !strcmp(f->name, "weight")
+                            || !strcmp(f->name, "gate"));
 }
 
 int ends_in_out(const char *name)
@@ -18,12 +33,14 @@ int ends_in_out(const char *name)
     return n > 4 && !strcmp(name + n - 4, "_out");
 }
 
-/* The same field counts as LIKE in an op without a key: fnuz_normalize's scale. */
+/* The same field counts as LIKE in an op without a key: fnuz_normalize's scale. The counts of a
+   histogram are written, those of experts are read. */
 static role role_of(vq_op op, const vq_field *f)
 {
     static const struct { const char *name; role is; } roles[] = {
         {"q", CODES}, {"scale", SCALE}, {"zero", ZERO}, {"bound", BOUND}, {"scale2", SCALE2},
         {"amax", AMAX}, {"lo", LO}, {"hi", HI}, {"counts", COUNTS},
+        {"status", STATUS},
     };
     const size_t n = strlen(f->name) - (ends_in_out(f->name) ? 4 : 0);
     size_t i;
@@ -38,8 +55,11 @@ int takes_any(vq_op op)
     switch (op) {
     case VQ_OP_CAST:           return ANY_RANK | ANY_TYPE;
     case VQ_OP_COMPARE:        return ANY_RANK | ANY_TYPE | ANY_ORDER;
-    case VQ_OP_FNUZ_NORMALIZE:
-    case VQ_OP_SCALE_CONVERT:  return ANY_TYPE | ANY_ORDER;
+    case VQ_OP_FNUZ_NORMALIZE: return ANY_TYPE | ANY_ORDER;
+    case VQ_OP_SCALE_CONVERT:  return ANY_TYPE | ANY_ORDER | OR_THREE;
+    case VQ_OP_RMS_NORM:
+    case VQ_OP_LAYER_NORM:
+    case VQ_OP_MASKED_ACT_MUL_QUANT: return OR_THREE;
     default:                   return 0;
     }
 }
@@ -94,7 +114,7 @@ int has_part(const options *o, const vq_field *f)
 
 int is_read(const options *o, const vq_field *f)
 {
-    return f->kind == VQ_FIELD_IN
+    return f->kind == VQ_FIELD_IN || f->kind == VQ_FIELD_BOTH
         || (f->kind == VQ_FIELD_MADE && (key_of(o, f)->flags & VQ_KEY_STATIC));
 }
 
@@ -103,7 +123,13 @@ int is_one(vq_op op, const vq_field *f)
     return role_of(op, f) == BOUND || role_of(op, f) == SCALE2;
 }
 
-int is_like(vq_op op, const vq_field *f) { return role_of(op, f) == LIKE; }
+int is_like(vq_op op, const vq_field *f)  { return role_of(op, f) == LIKE; }
+
+int is_grouped(vq_op op, const vq_field *f)
+{
+    const role of = role_of(op, f);
+    return of == SCALE || of == ZERO || of == AMAX || of == LO || of == HI;
+}
 
 const vq_field *main_field(const options *o)
 {
@@ -160,7 +186,7 @@ void put_numbers(const options *o, any_args *a)
             memcpy(a->bytes + f[i].offset, strcmp(f[i].name, "from") ? &o->key : &o->from,
                    sizeof o->key);
         else if (s && f[i].kind == VQ_FIELD_FLOAT) memcpy(a->bytes + f[i].offset, &x, sizeof x);
-        else if (s && !is_tensor(&f[i])) put_int(a, &f[i], (int)s->number);
+        else if (s && is_number(&f[i])) put_int(a, &f[i], (int)s->number);
     }
 }
 
@@ -177,62 +203,81 @@ static vq_dtype counterpart(vq_dtype t)           /* VQ_NONE: it has none */
     }
 }
 
-static vq_tensor shape_like(const options *o, const vq_field *f, const vq_tensor *model,
-                            vq_where where)
+/* The extents of what the op makes of its first matrix: a gated one halves its rows. */
+static int made_of(vq_op op, const vq_tensor *first, int64_t e[4])
+{
+    const vq_field *gate = find_field(op, "gate");
+    memcpy(e, first->shape, sizeof first->shape);
+    if (gate && gate->kind == VQ_FIELD_GATE && first->rank) e[first->rank - 1] /= 2;
+    return first->rank;
+}
+
+static vq_tensor shape_like(const options *o, const vq_field *f, const vq_tensor *model)
 {
     vq_dtype type = model->dtype;
     vq_tensor t = *model;
-    if (!strcmp(f->name, "y") && f->kind == VQ_FIELD_OUT) {
-        if (o->op == VQ_OP_FNUZ_NORMALIZE) type = counterpart(type);
-        else if (o->out_type) type = o->out_type;
-        else if (role_of(o->op, main_field(o)) == CODES) type = VQ_F32;
-    }
-    if (vq_dtype_bits(type) != vq_dtype_bits(t.dtype))
-        t = vq_tensor_nd(NULL, type, model->rank, model->shape, where);
+    int64_t e[4];
+    int rank;
+    if (strcmp(f->name, "y") || f->kind != VQ_FIELD_OUT) return t;
+    if (o->op == VQ_OP_FNUZ_NORMALIZE) type = counterpart(type);
+    else if (o->out_type) type = o->out_type;
+    else if (role_of(o->op, main_field(o)) == CODES) type = VQ_F32;
+    rank = made_of(o->op, model, e);
+    if (vq_dtype_bits(type) != vq_dtype_bits(t.dtype)
+        || memcmp(e, model->shape, (size_t)rank * sizeof *e))
+        t = vq_tensor_nd(NULL, type, rank, e, VQ_HOST);
     t.dtype = type;
-    t.data = NULL;
-    t.where = where;
     return t;
+}
+
+static vq_tensor shaped(const options *o, const vq_field *f, const vq_tensor *model,
+                        vq_order *order)
+{
+    const vq_key *k = key_of(o, f);
+    const role first = role_of(o->op, main_field(o));
+    int64_t e[4], groups[4], group[2];
+    const int rank = made_of(o->op, model, e);
+
+    *order = VQ_ROWS;
+    memcpy(groups, e, sizeof e);
+    if (rank >= 2 && find_field(o->op, "key") && (first == LIKE || first == CODES))
+        vq_key_group(k, e[rank - 2], e[rank - 1], group, groups + rank - 2);
+    switch (role_of(o->op, f)) {
+    case CODES:
+        return vq_tensor_nd(NULL, k->elem, rank, e, VQ_HOST);
+    case SCALE:
+        *order = o->order;
+        return st_ordered(k->scale_type, rank, groups, *order, NULL);
+    case ZERO:                                    /* a packed row cannot lie in columns */
+        *order = vq_dtype_bits(k->elem) < 8 ? VQ_ROWS : o->order;
+        return st_ordered(k->elem, rank, groups, *order, NULL);
+    case BOUND:
+    case SCALE2:
+        return vq_tensor_2d(NULL, VQ_F32, 1, 1, VQ_HOST);
+    case STATUS:
+        return vq_tensor_2d(NULL, VQ_INT32, 1, 1, VQ_HOST);
+    case AMAX:
+    case LO:
+    case HI:
+        return vq_tensor_nd(NULL, VQ_F32, rank, groups, VQ_HOST);
+    case COUNTS:
+        return f->kind == VQ_FIELD_IN ? vq_tensor_nd(NULL, VQ_INT32, 1, e, VQ_HOST)
+             : vq_tensor_2d(NULL, VQ_INT64, 1, o->bins, VQ_HOST);
+    default:
+        break;
+    }
+    if (o->op != VQ_OP_SCALE_CONVERT) return shape_like(o, f, model);
+    *order = (vq_order)o->layout;
+    return st_ordered(model->dtype, rank, e, *order, NULL);
 }
 
 vq_tensor shape_of(const options *o, const vq_field *f, const vq_tensor *model, vq_where where,
                    vq_order *order)
 {
-    const vq_key *k = key_of(o, f);
-    const int64_t rows = model->shape[0], cols = model->shape[1];
-    int64_t group[2], count[2];
-
-    *order = VQ_ROWS;
-    count[0] = rows;
-    count[1] = cols;
-    if (find_field(o->op, "key") && role_of(o->op, main_field(o)) <= CODES)
-        vq_key_group(k, rows, cols, group, count);
-    switch (role_of(o->op, f)) {
-    case CODES:
-        return vq_tensor_2d(NULL, k->elem, rows, cols, where);
-    case SCALE:
-        *order = o->order;
-        return vq_tensor_ordered(k->scale_type, count[0], count[1], *order, NULL, where);
-    case ZERO:                                    /* a packed row cannot lie in columns */
-        *order = vq_dtype_bits(k->elem) < 8 ? VQ_ROWS : o->order;
-        return vq_tensor_ordered(k->elem, count[0], count[1], *order, NULL, where);
-    case BOUND:
-    case SCALE2:
-        return vq_tensor_2d(NULL, VQ_F32, 1, 1, where);
-    case AMAX:
-    case LO:
-    case HI:
-        return vq_tensor_2d(NULL, VQ_F32, count[0], count[1], where);
-    case COUNTS:
-        return vq_tensor_2d(NULL, VQ_INT64, 1, o->bins, where);
-    default:
-        break;
-    }
-    if (o->op == VQ_OP_SCALE_CONVERT) {
-        *order = (vq_order)o->layout;
-        return vq_tensor_ordered(model->dtype, rows, cols, *order, NULL, where);
-    }
-    return shape_like(o, f, model, where);
+    vq_tensor t = shaped(o, f, model, order);
+    t.data = NULL;
+    t.where = where;
+    return t;
 }
 
 /* The first input, of which explain knows the extents. */
@@ -240,6 +285,8 @@ static vq_tensor first_of(const options *o, const vq_field *f, vq_where where)
 {
     const vq_dtype type = o->x_type ? o->x_type : o->op == VQ_OP_FNUZ_NORMALIZE ? VQ_E4M3FN
                         : o->op == VQ_OP_SCALE_CONVERT ? VQ_E8M0 : VQ_BF16;
+    const int64_t three[3] = {1, o->rows, o->cols};
+    if (o->op == VQ_OP_MASKED_ACT_MUL_QUANT) return vq_tensor_nd(NULL, type, 3, three, where);
     switch (role_of(o->op, f)) {
     case CODES: return vq_tensor_2d(NULL, key_of(o, f)->elem, o->rows, o->cols, where);
     case LIKE:  return vq_tensor_ordered(type, o->rows, o->cols,
@@ -247,6 +294,12 @@ static vq_tensor first_of(const options *o, const vq_field *f, vq_where where)
                                          where);
     default:    return vq_tensor_2d(NULL, VQ_F32, o->rows, o->cols, where);
     }
+}
+
+/* Is 0 no good number there, so that explain has to choose another? */
+static int needs_number(const options *o, const vq_field *f)
+{
+    return f->kind == VQ_FIELD_FLOAT && (o->op == VQ_OP_HISTOGRAM || o->op == VQ_OP_PERCENTILE);
 }
 
 void args_for(const options *asked, vq_where where, any_args *a)
@@ -265,14 +318,14 @@ void args_for(const options *asked, vq_where where, any_args *a)
     put_numbers(&o, a);
     for (i = 0; i < n; i++) {
         if (f[i].kind == VQ_FIELD_RESULT) put_pointer(a, &f[i], &nowhere);
-        if (f[i].kind == VQ_FIELD_FLOAT && !find_setting(&o, f[i].name))
-            memcpy(a->bytes + f[i].offset, &one, sizeof one);    /* 0 is not a good limit */
+        if (needs_number(&o, &f[i]) && !find_setting(&o, f[i].name))
+            memcpy(a->bytes + f[i].offset, &one, sizeof one);
     }
     *tensor_at(a, first) = first_of(&o, first, where);
     for (pass = 0; pass < 2; pass++)              /* inputs give the outputs their shape */
         for (i = 0; i < n; i++) {
             if (pass != (f[i].kind != VQ_FIELD_IN) || &f[i] == first || !is_tensor(&f[i])
-                || !has_part(&o, &f[i])) continue;
+                || is_optional(&f[i]) || !has_part(&o, &f[i])) continue;
             *tensor_at(a, &f[i]) = shape_of(&o, &f[i], tensor_at(a, model_field(&o, &f[i])), where,
                                             &order);
             if (o.op == VQ_OP_FNUZ_NORMALIZE && !strcmp(f[i].name, "scale"))

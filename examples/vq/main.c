@@ -137,6 +137,7 @@ static const char help_run[] =
     "    out=T          the type of y (cast needs it; dequant: f32 if not given; else that of x)\n"
     "    layout=O       scale_convert: the order it writes\n"
     "    bins=N         histogram: how many; 2048\n"
+    "    act=silu|...   gate=first|...   mid=T   overflow=saturate|nonfinite\n"
     "Of requant they end in _out. An op writes -o, but compare, which prints, and exits with 1\n"
     "where the tensors are not as close as they should be.\n"
     "Orders: rows columns columns_tma packed_ue8m0 128x4 8x4 cdna4. Types that safetensors lacks\n"
@@ -198,8 +199,9 @@ static int print_ops(void)
         for (out = 0; out < 2; out++) {
             if (out) fputs(" ->", stdout);
             for (i = 0; i < n; i++) {
-                const int either = f[i].kind == VQ_FIELD_MADE || f[i].kind == VQ_FIELD_INOUT;
-                const int some = !has_part(&o, &f[i]) || (either && !out);
+                const int kind = f[i].kind, either = kind == VQ_FIELD_MADE
+                               || kind == VQ_FIELD_INOUT || kind == VQ_FIELD_BOTH;
+                const int some = !has_part(&o, &f[i]) || is_optional(&f[i]) || (either && !out);
                 if (either || f[i].kind == (out ? VQ_FIELD_OUT : VQ_FIELD_IN))
                     printf(some ? " [%s]" : " %s", f[i].name);
             }
@@ -272,24 +274,47 @@ static int take_own(options *o, int k, const char *said, const char *value)
     return bad ? bad : owns[k].take(o, said, value);
 }
 
-static int read_number(const vq_field *f, const char *what, const char *v, setting *s)
+/* The number of a word that the library has a name for. */
+static int read_word(const vq_field *f, const char *what, const char *v, int *out)
 {
-    int64_t whole;
+    char words[128] = "";
+    int i, n = f->kind == VQ_FIELD_OVERFLOW ? VQ_OVERFLOW_COUNT
+             : f->kind == VQ_FIELD_ACT ? VQ_ACT_COUNT : VQ_GATE_COUNT;
+    for (i = 0; i < n; i++) {
+        const char *word = f->kind == VQ_FIELD_ACT ? vq_act_str((vq_act_kind)i)
+                         : f->kind == VQ_FIELD_GATE ? vq_gate_str((vq_gate)i)
+                         : i == VQ_SATURATE ? "saturate" : "nonfinite";
+        const size_t used = strlen(words);
+        *out = i;
+        if (!strcmp(v, word)) return 0;
+        snprintf(words + used, sizeof words - used, "%s%s", i ? i + 1 < n ? ", " : " or " : "",
+                 word);
+    }
+    return fail_usage("%s: found %s, needed %s", what, v, words);
+}
+
+static int read_number(const vq_field *f, const char *what, const char *v, double *out)
+{
+    int64_t whole = 0;
+    vq_dtype type = VQ_NONE;
     float x = 0;
-    int bad;
-    if (f->kind == VQ_FIELD_CHOICE && !strcmp(f->name, "overflow")) {
-        s->number = strcmp(v, "nonfinite") ? VQ_SATURATE : VQ_NONFINITE;
-        return s->number == VQ_NONFINITE || !strcmp(v, "saturate") ? 0
-             : fail_usage("%s: found %s, needed saturate or nonfinite", what, v);
+    int word = 0, bad;
+    switch (f->kind) {
+    case VQ_FIELD_OVERFLOW:
+    case VQ_FIELD_ACT:
+    case VQ_FIELD_GATE: bad = read_word(f, what, v, &word);
+                        *out = word;
+                        return bad;
+    case VQ_FIELD_TYPE: bad = read_dtype(what, v, &type);
+                        *out = type;
+                        return bad;
+    case VQ_FIELD_INT:  bad = read_whole(what, v, -INT32_MAX, INT32_MAX, &whole);
+                        *out = (double)whole;
+                        return bad;
+    default:            bad = read_float(what, v, &x);
+                        *out = x;
+                        return bad;
     }
-    if (f->kind == VQ_FIELD_CHOICE || f->kind == VQ_FIELD_INT) {
-        bad = read_whole(what, v, -INT32_MAX, INT32_MAX, &whole);
-        s->number = (double)whole;
-        return bad;
-    }
-    bad = read_float(what, v, &x);
-    s->number = x;
-    return bad;
 }
 
 static int is_known(const char *name)
@@ -305,15 +330,13 @@ static int take_field(options *o, const char *name, const char *value)
     const vq_field *f = find_field(o->op, name);
     const int given = f && (f->kind == VQ_FIELD_MADE
                             || (f->kind == VQ_FIELD_IN && is_one(o->op, f)));
-    const int number = f && (f->kind == VQ_FIELD_CHOICE || f->kind == VQ_FIELD_INT
-                             || f->kind == VQ_FIELD_FLOAT);
     const int data = (o->op == VQ_OP_QUANT || o->op == VQ_OP_REQUANT) && !strncmp(name, "scale", 5);
     setting *s = &o->set[o->sets];
     char said[64];
     int bad;
 
     snprintf(said, sizeof said, "--set %.48s", name);
-    bad = wanted(o, said, number || (given && o->command == RUN), 0);
+    bad = wanted(o, said, f && (is_number(f) || (given && o->command == RUN)), 0);
     if (bad) return bad;
     if (find_setting(o, f->name))
         return fail_usage("%s: %s is given twice", command_of(o), said);
@@ -321,7 +344,7 @@ static int take_field(options *o, const char *name, const char *value)
     s->amax = data && !strcmp(value, "amax");
     s->name = f->name;
     o->sets++;
-    return s->amax ? 0 : read_number(f, said, value, s);
+    return s->amax ? 0 : read_number(f, said, value, &s->number);
 }
 
 static int o_set(options *o, const char *v)
@@ -543,7 +566,11 @@ static int check_scale(const options *o)
 
 static int check_every(const options *o)
 {
+    int i;
     if (o->op != VQ_OP_QUANT) return fail_usage("--key every: is for quant");
+    for (i = 0; i < o->sets; i++)
+        if (strcmp(o->set[i].name, "scale2"))
+            return fail_usage("--key every: takes no --set %s", o->set[i].name);
     if (o->as) return fail_usage("--key every: takes no --as");
     if (o->fix) return fail_usage("--key every: takes no --static");
     return o->out ? fail_usage("--key every: takes no -o; it writes nothing") : 0;

@@ -242,6 +242,22 @@ int st_rank(const st_file *f, const st_tensor *t)
     return shape ? read_extents(shape, e) : t->rank;
 }
 
+vq_tensor st_ordered(vq_dtype type, int rank, const int64_t *e, vq_order order, const void *data)
+{
+    vq_tensor t = rank == 2 ? vq_tensor_ordered(type, e[0], e[1], order, data, VQ_HOST)
+                            : vq_tensor_nd(data, type, rank, e, VQ_HOST), one;
+    int64_t bytes;
+    if (order == VQ_ROWS || rank != 3) return t;
+    one = vq_tensor_ordered(type, e[1], e[2], order, data, VQ_HOST);
+    bytes = vq_tensor_bytes(one);
+    t.layout = one.layout;
+    t.stride[0] = bytes < 0 ? 0 : one.layout == VQ_STRIDED ? e[2] * one.stride[1] : bytes;
+    if (bytes >= 0 && t.stride[0] < 1) t.stride[0] = 1;
+    t.stride[1] = one.stride[0];
+    t.stride[2] = one.stride[1];
+    return t;
+}
+
 int st_view(const st_file *f, const st_tensor *t, vq_tensor *out, vq_order *order, int *extents)
 {
     const char *dtype = note(f, "dtype", t->name), *shape = note(f, "shape", t->name);
@@ -266,12 +282,10 @@ int st_view(const st_file *f, const st_tensor *t, vq_tensor *out, vq_order *orde
         return fail("%s: tensor %s: vq reads 1 to 4 extents, found %d", f->path, t->name, rank);
     for (i = 0; !shape && i < t->rank; i++)
         e[i] = (int64_t)json_integer_value(json_array_get(t->shape, (size_t)i));
-    if (o != VQ_ROWS && rank != 2)
-        return fail("%s: tensor %s: order %s needs 2 extents, found %d", f->path, t->name, lies,
-                    rank);
-    *out = o == VQ_ROWS ? vq_tensor_nd(f->data + t->begin, type, rank, e, VQ_HOST)
-                        : vq_tensor_ordered(type, e[0], e[1], (vq_order)o, f->data + t->begin,
-                                            VQ_HOST);
+    if (o != VQ_ROWS && rank != 2 && rank != 3)
+        return fail("%s: tensor %s: order %s needs 2 extents or 3, found %d", f->path, t->name,
+                    lies, rank);
+    *out = st_ordered(type, rank, e, (vq_order)o, f->data + t->begin);
     *order = (vq_order)o;
     *extents = shape || t->rank ? rank : 0;
     if (vq_tensor_check(out, t->name, &why) != VQ_OK)

@@ -6,7 +6,8 @@
      vq.dtype.NAME   vq's name of the type; the tensor itself is U8
      vq.shape.NAME   "R,C": the extents, where the U8 tensor has other ones: 4- and 6-bit
                      types have the bytes of a row as last extent, and
-     vq.order.NAME   what is not in row order is all its bytes as they lie */
+     vq.order.NAME   what is not in row order is all its bytes as they lie: a matrix, or of
+                     three extents one after another */
 #ifndef SAFETENSORS_H_INCLUDED
 #define SAFETENSORS_H_INCLUDED
 
@@ -40,6 +41,9 @@ const st_tensor *st_find(const st_file *f, const char *name);    /* NULL: no suc
 int  st_view(const st_file *f, const st_tensor *t, vq_tensor *out, vq_order *order, int *extents);
 int  st_rank(const st_file *f, const st_tensor *t);              /* how many; 0 of bad metadata */
 vq_dtype st_dtype(const st_file *f, const st_tensor *t);         /* VQ_NONE: vq has no such type */
+
+/* The tensor that these extents are in an order; what is not one st_view() refuses. */
+vq_tensor st_ordered(vq_dtype type, int rank, const int64_t *e, vq_order order, const void *data);
 
 typedef struct st_item {
     char      *name;

@@ -73,6 +73,8 @@ int  cmd_run(const options *o);
 /* --- fields.c: the args of an op by the names of their fields --------------- */
 
 int  is_tensor(const vq_field *f);
+int  is_number(const vq_field *f);
+int  is_optional(const vq_field *f);              /* a tensor that may be absent */
 int  ends_in_out(const char *name);                /* scale_out */
 const vq_field *find_field(vq_op op, const char *name);          /* NULL: it has none */
 const vq_field *main_field(const options *o);     /* the input that gives the others their shape */
@@ -85,10 +87,11 @@ int  has_part(const options *o, const vq_field *f);              /* under the op
 int  is_read(const options *o, const vq_field *f);               /* whether running or not */
 int  is_one(vq_op op, const vq_field *f);         /* a tensor of one number */
 int  is_like(vq_op op, const vq_field *f);        /* has the shape of another */
+int  is_grouped(vq_op op, const vq_field *f);     /* has a number a group */
 const vq_key *key_of(const options *o, const vq_field *f);
 
 /* What the op says of its first matrix: any rank, any type, any order. */
-enum { ANY_RANK = 1, ANY_TYPE = 2, ANY_ORDER = 4 };
+enum { ANY_RANK = 1, ANY_TYPE = 2, ANY_ORDER = 4, OR_THREE = 8 };    /* extents */
 int  takes_any(vq_op op);
 
 vq_tensor *tensor_at(any_args *a, const vq_field *f);
