@@ -247,6 +247,13 @@ VQ_GENERATED op-index
 #define VQ_HD static inline VQ__UNUSED
 #endif
 
+/* What loops over it make vectors of: inlined at any weight, and where gcc optimizes otherwise. */
+#if defined(__GNUC__) && defined(__OPTIMIZE__) && !defined(__CUDACC__) && !defined(__HIP__)
+#define VQ__FOLD VQ_HD __attribute__((always_inline))
+#else
+#define VQ__FOLD VQ_HD
+#endif
+
 /* A struct of zeros, which is how every desc and args starts: C++ compilers warn of {0}. */
 #ifdef __cplusplus
 #define VQ_ZERO {}
@@ -458,104 +465,111 @@ VQ_API int         vq_order_of(const char *text);      /* -1: no such name */
                     mode, contraction or fast-math flag can change a code
    =========================================================================== */
 
-VQ_HD uint32_t vq__f32_bits(float x)    { uint32_t u; memcpy(&u, &x, 4); return u; }
-VQ_HD float    vq__f32_make(uint32_t u) { float x; memcpy(&x, &u, 4); return x; }
+VQ__FOLD uint32_t vq__f32_bits(float x)    { uint32_t u; memcpy(&u, &x, 4); return u; }
+VQ__FOLD float    vq__f32_make(uint32_t u) { float x; memcpy(&x, &u, 4); return x; }
 
-/* |x| as f32 bits -> exponent and mantissa of a format with mbits of mantissa, as one number
-   that orders as the values do and runs on beyond the format's largest code. */
-VQ_HD uint32_t vq__code_of_mag(uint32_t mag, uint32_t mbits, uint32_t bias)
+/* frac, of 24 bits, without its lowest `drop` bits (1 and more): to nearest, ties to even. */
+VQ__FOLD uint32_t vq__round_off(uint32_t frac, uint32_t drop)
 {
-    uint32_t e = mag >> 23, low = 128u - bias;               /* exponent of 2^(1 - bias) */
-    uint32_t drop = 23u - mbits, frac;
-    if (e >= low) {
-        mag += (1u << (drop - 1u)) - 1u + (mag >> drop & 1u);          /* ties to even */
-        return (mag >> drop) - ((127u - bias) << mbits);
-    }
-    frac = (mag & 0x007fffffu) | (e ? 0x00800000u : 0u);
-    drop += low - (e ? e : 1u);                              /* bits below one subnormal step */
-    if (drop > 24u) return 0;                                /* under half a step */
-    return (frac + (1u << (drop - 1u)) - 1u + (frac >> drop & 1u)) >> drop;
+    drop = drop < 25u ? drop : 25u;                          /* of 25 bits none is left */
+    return (frac + (0x00ffffffu >> (25u - drop)) + (frac >> drop & 1u)) >> drop;
 }
 
-VQ_HD uint32_t vq__mag_of_code(uint32_t code, uint32_t mbits, uint32_t bias)
+/* |x| as f32 bits -> exponent and mantissa of a format with mbits of mantissa, as one number
+   that orders as the values do and runs on beyond the format's largest code. Without a branch,
+   so that loops vectorize; what is subnormal in f32 must be under half a step. */
+VQ__FOLD uint32_t vq__code_of_mag(uint32_t mag, uint32_t mbits, uint32_t bias)
 {
-    uint32_t e = code >> mbits, m = code & ((1u << mbits) - 1u);
-    if (e) return (e + 127u - bias) << 23 | m << (23u - mbits);
-    if (!m) return 0;
-    for (e = 128u - bias; !(m >> mbits); e--) m <<= 1;       /* normalise */
-    return e << 23 | (m << (23u - mbits) & 0x007fffffu);
+    uint32_t e = mag >> 23, low = 128u - bias, top = e > low ? e : low;     /* of 2^(1 - bias) */
+    uint32_t frac = (mag & 0x007fffffu) | 0x00800000u;
+    return vq__round_off(frac, 23u - mbits + top - e) + ((top - low) << mbits);
+}
+
+VQ__FOLD uint32_t vq__mag_of_code(uint32_t code, uint32_t mbits, uint32_t bias)
+{
+    uint32_t m = code, e = 128u - bias, s, t;
+    for (s = 8; s; s /= 2) {                                 /* normalise what is subnormal */
+        t = s <= mbits && !(m >> (mbits + 1u - s)) ? s : 0u;
+        m <<= t;
+        e -= t;
+    }
+    m = e << 23 | (m << (23u - mbits) & 0x007fffffu);
+    return code >> mbits ? (code << (23u - mbits)) + ((127u - bias) << 23) : code ? m : 0u;
 }
 
 /* sign: the bit of the sign. beyond: what VQ_NONFINITE makes of too large a value. */
-VQ_HD uint32_t vq__mini_from_f32(float x, vq_overflow o, uint32_t mbits, uint32_t bias,
-                                 uint32_t sign, uint32_t largest, uint32_t beyond, uint32_t nan)
+VQ__FOLD uint32_t vq__mini_from_f32(float x, vq_overflow o, uint32_t mbits, uint32_t bias,
+                                    uint32_t sign, uint32_t largest, uint32_t beyond, uint32_t nan)
 {
-    uint32_t u = vq__f32_bits(x), mag = u & 0x7fffffffu, s = u >> 31 ? sign : 0u, code;
-    if (mag > 0x7f800000u) return nan;
-    code = vq__code_of_mag(mag, mbits, bias);
-    if (code <= largest) return s | code;
-    if (o == VQ_SATURATE) return s | largest;
-    return beyond == nan ? nan : s | beyond;
+    uint32_t u = vq__f32_bits(x), mag = u & 0x7fffffffu, s = (u >> 31) * sign;
+    uint32_t code = vq__code_of_mag(mag, mbits, bias);
+    uint32_t most = o == VQ_SATURATE ? largest : beyond;
+    code = code > largest ? most : code;
+    code |= o != VQ_SATURATE && beyond == nan && code == nan ? 0u : s;
+    return mag > 0x7f800000u ? nan : code;
 }
 
-VQ_HD uint16_t vq_f16_from_f32(float x, vq_overflow o)
+VQ__FOLD uint16_t vq_f16_from_f32(float x, vq_overflow o)
 {
     return (uint16_t)vq__mini_from_f32(x, o, 10, 15, 0x8000, 0x7bff, 0x7c00, 0x7e00);
 }
 
-VQ_HD uint16_t vq_bf16_from_f32(float x, vq_overflow o)
+VQ__FOLD uint16_t vq_bf16_from_f32(float x, vq_overflow o)
 {
-    return (uint16_t)vq__mini_from_f32(x, o, 7, 127, 0x8000, 0x7f7f, 0x7f80, 0x7fc0);
+    uint32_t u = vq__f32_bits(x), mag = u & 0x7fffffffu;
+    uint32_t code = (mag + 0x7fffu + (mag >> 16 & 1u)) >> 16;
+    if (o == VQ_SATURATE) code = code < 0x7f7fu ? code : 0x7f7fu;
+    return (uint16_t)(mag > 0x7f800000u ? 0x7fc0u : code | (u >> 31) << 15);
 }
 
-VQ_HD uint8_t vq_e4m3fn_from_f32(float x, vq_overflow o)
+VQ__FOLD uint8_t vq_e4m3fn_from_f32(float x, vq_overflow o)
 {
     return (uint8_t)vq__mini_from_f32(x, o, 3, 7, 0x80, 0x7e, 0x7f, 0x7f);
 }
 
-VQ_HD uint8_t vq_e4m3fnuz_from_f32(float x, vq_overflow o)
+VQ__FOLD uint8_t vq_e4m3fnuz_from_f32(float x, vq_overflow o)
 {
     uint32_t c = vq__mini_from_f32(x, o, 3, 8, 0x100, 0x7f, 0x80, 0x80);
     return (uint8_t)(c > 0x100u ? c - 0x80u : c & 0xffu);    /* no -0: that is NaN */
 }
 
-VQ_HD uint8_t vq_e5m2_from_f32(float x, vq_overflow o)
+VQ__FOLD uint8_t vq_e5m2_from_f32(float x, vq_overflow o)
 {
     return (uint8_t)vq__mini_from_f32(x, o, 2, 15, 0x80, 0x7b, 0x7c, 0x7f);
 }
 
-VQ_HD uint8_t vq_e5m2fnuz_from_f32(float x, vq_overflow o)
+VQ__FOLD uint8_t vq_e5m2fnuz_from_f32(float x, vq_overflow o)
 {
     uint32_t c = vq__mini_from_f32(x, o, 2, 16, 0x100, 0x7f, 0x80, 0x80);
     return (uint8_t)(c > 0x100u ? c - 0x80u : c & 0xffu);
 }
 
-VQ_HD uint8_t vq_e2m3_from_f32(float x, vq_overflow o)
+VQ__FOLD uint8_t vq_e2m3_from_f32(float x, vq_overflow o)
 {
     (void)o;                                                 /* no infinity, no NaN */
     return (uint8_t)vq__mini_from_f32(x, VQ_SATURATE, 3, 1, 0x20, 0x1f, 0x1f, 0x1f);
 }
 
-VQ_HD uint8_t vq_e3m2_from_f32(float x, vq_overflow o)
+VQ__FOLD uint8_t vq_e3m2_from_f32(float x, vq_overflow o)
 {
     (void)o;                                                 /* no infinity, no NaN */
     return (uint8_t)vq__mini_from_f32(x, VQ_SATURATE, 2, 3, 0x20, 0x1f, 0x1f, 0x1f);
 }
 
-VQ_HD uint8_t vq_e2m1_from_f32(float x, vq_overflow o)
+VQ__FOLD uint8_t vq_e2m1_from_f32(float x, vq_overflow o)
 {
     (void)o;                                                 /* no infinity, no NaN */
     return (uint8_t)vq__mini_from_f32(x, VQ_SATURATE, 1, 1, 0x8, 0x7, 0x7, 0x7);
 }
 
-VQ_HD uint8_t vq_ue4m3_from_f32(float x, vq_overflow o)
+VQ__FOLD uint8_t vq_ue4m3_from_f32(float x, vq_overflow o)
 {
     uint32_t u = vq__f32_bits(x);
-    if (u > 0x80000000u && u <= 0xff800000u) return o == VQ_SATURATE ? 0u : 0x7fu;   /* < 0 */
-    return vq_e4m3fn_from_f32(vq__f32_make(u & 0x7fffffffu), o);
+    uint8_t c = vq_e4m3fn_from_f32(vq__f32_make(u & 0x7fffffffu), o);
+    return u > 0x80000000u && u <= 0xff800000u ? o == VQ_SATURATE ? 0u : 0x7fu : c;    /* < 0 */
 }
 
-VQ_HD uint8_t vq_e8m0_from_f32(float x, vq_overflow o)
+VQ__FOLD uint8_t vq_e8m0_from_f32(float x, vq_overflow o)
 {
     uint32_t u = vq__f32_bits(x), mag = u & 0x7fffffffu, e = mag >> 23;
     if (mag > 0x7f800000u || (u >> 31 && mag)) return 0xffu;             /* NaN, negative */
@@ -566,81 +580,84 @@ VQ_HD uint8_t vq_e8m0_from_f32(float x, vq_overflow o)
     return (uint8_t)e;
 }
 
-/* To a whole number in lo..hi, ties to even. An integer has no infinity to become. */
-VQ_HD int32_t vq__int_from_f32(float x, int32_t lo, int32_t hi)
+/* To a whole number in lo..hi, which are within 2^23, ties to even. An integer has no infinity to
+   become. */
+VQ__FOLD int32_t vq__int_from_f32(float x, int32_t lo, int32_t hi)
 {
-    uint32_t u = vq__f32_bits(x), mag = u & 0x7fffffffu, drop = 150u - (mag >> 23), frac;
-    int32_t v;
-    if (mag > 0x7f800000u) return 0;                         /* NaN */
-    if (mag >= 0x4b000000u) return u >> 31 ? lo : hi;        /* 2^23 and more */
-    if (drop > 24u) return 0;                                /* under a half */
-    frac = (mag & 0x007fffffu) | 0x00800000u;
-    v = (int32_t)((frac + (1u << (drop - 1u)) - 1u + (frac >> drop & 1u)) >> drop);
-    if (u >> 31) v = -v;
-    return v < lo ? lo : v > hi ? hi : v;
+    uint32_t u = vq__f32_bits(x), mag = u & 0x7fffffffu, sign = 0u - (u >> 31);
+    uint32_t m = mag < 0x4affffffu ? mag : 0x4affffffu;      /* rounds to 2^23 */
+    int32_t v = (int32_t)((vq__round_off((m & 0x007fffffu) | 0x00800000u, 150u - (m >> 23)) ^ sign)
+                          - sign);
+    v = v > hi ? hi : v;
+    v = v < lo ? lo : v;
+    return mag > 0x7f800000u ? 0 : v;                        /* NaN */
 }
 
-VQ_HD float vq_f32_from_bf16(uint16_t c) { return vq__f32_make((uint32_t)c << 16); }
-
-VQ_HD float vq_f32_from_f16(uint16_t c)
+/* A code's value, from that of its magnitude; bits above the sign are ignored. inf, nan: the first
+   code of each, if any lies below the sign; nan == 0: NaN is what would be -0. */
+VQ__FOLD float vq__mini_to_f32(uint32_t c, uint32_t mag, uint32_t sign, uint32_t inf, uint32_t nan)
 {
-    uint32_t sign = (uint32_t)(c & 0x8000u) << 16, m = c & 0x7fffu;
-    if (m >= 0x7c00u) return vq__f32_make(sign | 0x7f800000u | (m & 0x3ffu) << 13);
-    return vq__f32_make(sign | vq__mag_of_code(m, 10, 15));
+    uint32_t m = c & (sign - 1u), s = c & sign;
+    mag = m >= inf ? 0x7f800000u : mag;
+    mag = nan && m >= nan ? 0x7fc00000u : mag;
+    return vq__f32_make(nan || m || !s ? s * (0x80000000u / sign) | mag : 0x7fc00000u);
 }
 
-VQ_HD float vq_f32_from_e4m3fn(uint8_t c)
+VQ__FOLD float vq_f32_from_bf16(uint16_t c) { return vq__f32_make((uint32_t)c << 16); }
+
+VQ__FOLD float vq_f32_from_f16(uint16_t c)
 {
-    uint32_t sign = (uint32_t)(c & 0x80u) << 24, m = c & 0x7fu;
-    return vq__f32_make(sign | (m == 0x7fu ? 0x7fc00000u : vq__mag_of_code(m, 3, 7)));
+    uint32_t u = c, m = u & 0x7fffu, mag = vq__mag_of_code(m, 10, 15);
+    mag = m >= 0x7c00u ? 0x7f800000u | (m & 0x3ffu) << 13 : mag;
+    return vq__f32_make((u & 0x8000u) << 16 | mag);
 }
 
-VQ_HD float vq_f32_from_e4m3fnuz(uint8_t c)
+VQ__FOLD float vq_f32_from_e4m3fn(uint8_t c)
 {
-    uint32_t sign = (uint32_t)(c & 0x80u) << 24;
-    return vq__f32_make(c == 0x80u ? 0x7fc00000u : sign | vq__mag_of_code(c & 0x7fu, 3, 8));
+    return vq__mini_to_f32(c, vq__mag_of_code(c & 0x7fu, 3, 7), 0x80, 0x80, 0x7f);
 }
 
-VQ_HD float vq_f32_from_e5m2(uint8_t c)
+VQ__FOLD float vq_f32_from_e4m3fnuz(uint8_t c)
 {
-    uint32_t sign = (uint32_t)(c & 0x80u) << 24, m = c & 0x7fu;
-    if (m >= 0x7cu) return vq__f32_make(sign | (m == 0x7cu ? 0x7f800000u : 0x7fc00000u));
-    return vq__f32_make(sign | vq__mag_of_code(m, 2, 15));
+    return vq__mini_to_f32(c, vq__mag_of_code(c & 0x7fu, 3, 8), 0x80, 0x80, 0);
 }
 
-VQ_HD float vq_f32_from_e5m2fnuz(uint8_t c)
+VQ__FOLD float vq_f32_from_e5m2(uint8_t c)
 {
-    uint32_t sign = (uint32_t)(c & 0x80u) << 24;
-    return vq__f32_make(c == 0x80u ? 0x7fc00000u : sign | vq__mag_of_code(c & 0x7fu, 2, 16));
+    return vq__mini_to_f32(c, vq__mag_of_code(c & 0x7fu, 2, 15), 0x80, 0x7c, 0x7d);
 }
 
-VQ_HD float vq_f32_from_e2m3(uint8_t c)
+VQ__FOLD float vq_f32_from_e5m2fnuz(uint8_t c)
 {
-    return vq__f32_make((uint32_t)(c & 0x20u) << 26 | vq__mag_of_code(c & 0x1fu, 3, 1));
+    return vq__mini_to_f32(c, vq__mag_of_code(c & 0x7fu, 2, 16), 0x80, 0x80, 0);
 }
 
-VQ_HD float vq_f32_from_e3m2(uint8_t c)
+VQ__FOLD float vq_f32_from_e2m3(uint8_t c)
 {
-    return vq__f32_make((uint32_t)(c & 0x20u) << 26 | vq__mag_of_code(c & 0x1fu, 2, 3));
+    return vq__mini_to_f32(c, vq__mag_of_code(c & 0x1fu, 3, 1), 0x20, 0x20, 0x20);
 }
 
-VQ_HD float vq_f32_from_e2m1(uint8_t c)
+VQ__FOLD float vq_f32_from_e3m2(uint8_t c)
 {
-    return vq__f32_make((uint32_t)(c & 0x8u) << 28 | vq__mag_of_code(c & 0x7u, 1, 1));
+    return vq__mini_to_f32(c, vq__mag_of_code(c & 0x1fu, 2, 3), 0x20, 0x20, 0x20);
 }
 
-VQ_HD float vq_f32_from_ue4m3(uint8_t c)
+VQ__FOLD float vq_f32_from_e2m1(uint8_t c)
+{
+    return vq__mini_to_f32(c, vq__mag_of_code(c & 0x7u, 1, 1), 0x8, 0x8, 0x8);
+}
+
+VQ__FOLD float vq_f32_from_ue4m3(uint8_t c)
 {
     return vq__f32_make(c >= 0x7fu ? 0x7fc00000u : vq__mag_of_code(c, 3, 7));
 }
 
-VQ_HD float vq_f32_from_e8m0(uint8_t c)                      /* 0x00 is a subnormal f32 */
+VQ__FOLD float vq_f32_from_e8m0(uint8_t c)                      /* 0x00 is a subnormal f32 */
 {
     return vq__f32_make(c == 0xffu ? 0x7fc00000u : c ? (uint32_t)c << 23 : 0x00400000u);
 }
 
-/* The code of x in any format, right-aligned: for f32 its bits, quieted if NaN. */
-VQ_HD uint32_t vq_encode(vq_dtype t, float x, vq_overflow o)
+VQ__FOLD uint32_t vq__encode(vq_dtype t, float x, vq_overflow o)
 {
     uint32_t u;
     switch (t) {
@@ -665,9 +682,10 @@ VQ_HD uint32_t vq_encode(vq_dtype t, float x, vq_overflow o)
     }
 }
 
-/* The value of a code; bits above the format's are ignored. Exact: every format is within f32.
-   A signalling NaN of f16, bf16 or f32 stays one here; vq_encode() makes it quiet. */
-VQ_HD float vq_decode(vq_dtype t, uint32_t code)
+/* The code of x in any format, right-aligned: for f32 its bits, quieted if NaN. */
+VQ_HD uint32_t vq_encode(vq_dtype t, float x, vq_overflow o) { return vq__encode(t, x, o); }
+
+VQ__FOLD float vq__decode(vq_dtype t, uint32_t code)
 {
     switch (t) {
     case VQ_F32:      return vq__f32_make(code);
@@ -689,6 +707,10 @@ VQ_HD float vq_decode(vq_dtype t, uint32_t code)
     default:          return 0.0f;
     }
 }
+
+/* The value of a code; bits above the format's are ignored. Exact: every format is within f32.
+   A signalling NaN of f16, bf16 or f32 stays one here; vq_encode() makes it quiet. */
+VQ_HD float vq_decode(vq_dtype t, uint32_t code) { return vq__decode(t, code); }
 
 /* Code i of a row of 4-, 6-, 8-, 16- or 32-bit codes, packed as >>formats draws them. The row
    needs no alignment. vq_code_put() leaves the other codes in a shared byte alone. */
@@ -2232,7 +2254,17 @@ VQ_HD float vq__mul(float a, float b)
 #endif
 }
 
-VQ_HD float vq__div(float a, float b)
+/* a*b of which no sum follows: nothing to contract, and loops vectorize. */
+VQ__FOLD float vq__times(float a, float b)
+{
+#if defined(__CUDA_ARCH__)
+    return __fmul_rn(a, b);
+#else
+    return a * b;
+#endif
+}
+
+VQ__FOLD float vq__div(float a, float b)
 {
 #if defined(__CUDA_ARCH__)
     return __fdiv_rn(a, b);
@@ -2241,7 +2273,7 @@ VQ_HD float vq__div(float a, float b)
 #endif
 }
 
-VQ_HD float vq__add(float a, float b)
+VQ__FOLD float vq__add(float a, float b)
 {
 #if defined(__CUDA_ARCH__)
     return __fadd_rn(a, b);
@@ -2250,7 +2282,7 @@ VQ_HD float vq__add(float a, float b)
 #endif
 }
 
-VQ_HD float vq__sub(float a, float b)
+VQ__FOLD float vq__sub(float a, float b)
 {
 #if defined(__CUDA_ARCH__)
     return __fsub_rn(a, b);
@@ -2410,22 +2442,35 @@ VQ_HD float vq__log1p(float x)
 }
 
 
-/* A product that no add or subtract takes: nothing to contract, and without the barrier of vq__mul
-   a loop of it can be vectorized. */
-VQ_HD float vq__times(float a, float b)
+/* How a form is computed; constants, so that what is not asked for folds away. */
+#define VQ__FOR_F16   1   /* nudged off the ties of f16: rounded to f16, the result is exact */
+#define VQ__FMA_HERE  2   /* the function that this is inlined into is compiled for fma */
+
+VQ__FOLD float vq__recip(float a)                        /* 1 / a, rounded once */
 {
 #if defined(__CUDA_ARCH__)
-    return __fmul_rn(a, b);
+    return __frcp_rn(a);
 #else
-    return a * b;
+    return vq__div(1.0f, a);
 #endif
 }
 
-/* a*b + c, rounded once or twice, whichever the machine does at once. Only for the bf16 forms
-   below, of which every mix of the two was tried on every input and gives the same codes. */
-VQ_HD float vq__mad(float a, float b, float c)
+VQ__FOLD float vq__fma_by(int how, float a, float b, float c)
 {
-#if defined(__CUDA_ARCH__)
+#if defined(__GNUC__) && defined(__OPTIMIZE__) && !defined(__CUDACC__) && !defined(__HIP__)
+    if (how & VQ__FMA_HERE) return __builtin_fmaf(a, b, c);
+#endif
+    (void)how;
+    return vq__fma(a, b, c);
+}
+
+/* a*b + c, rounded once or twice, as is fastest. For the bf16 forms only: whatever mix of the two
+   computes them, every code is the same. */
+VQ__FOLD float vq__mad(float a, float b, float c)
+{
+#if defined(VQ__MAD)
+    return VQ__MAD(a, b, c);
+#elif defined(__CUDA_ARCH__)
     return __fmaf_rn(a, b, c);
 #elif defined(__FMA__) || defined(__aarch64__) || defined(__AMDGCN__)
     return __builtin_fmaf(a, b, c);
@@ -2434,136 +2479,182 @@ VQ_HD float vq__mad(float a, float b, float c)
 #endif
 }
 
-/* e^(x + low) = (hi + lo) 2^(k - 256) with the polynomial of vq__exp; low is under an ulp of x,
-   |x| < 170. */
-VQ_HD float vq__exp_parts(float x, float low, float *lo, uint32_t *k)
+/* yes ? a : b, yes being 0 or 1, in integers as what follows: gcc makes branches of many a float's
+   ?:, which no vector can take. */
+VQ__FOLD float vq__pick(uint32_t yes, float a, float b)
 {
-    const float magic = 12582912.0f;
-    float t = vq__fma(x, 1.44269502f, magic), n = vq__sub(t, magic), r, s, q, hi;
+    return vq__f32_make((vq__f32_bits(a) & (0u - yes)) | (vq__f32_bits(b) & (yes - 1u)));
+}
+
+/* x held between lo < 0 and hi > 0, which are bits. A NaN is held too. */
+VQ__FOLD float vq__held(float x, uint32_t lo, uint32_t hi)
+{
+    uint32_t u = vq__f32_bits(x);
+    u = u > lo ? lo : u;
+    return vq__f32_make((uint32_t)((int32_t)u > (int32_t)hi ? (int32_t)hi : (int32_t)u));
+}
+
+VQ__FOLD float vq__held_mag(float x, uint32_t hi)                        /* min(|x|, hi) */
+{
+    uint32_t u = vq__f32_bits(x) & 0x7fffffffu;
+    return vq__f32_make(u > hi ? hi : u);
+}
+
+/* e^(x + low) = (hi + lo) 2^(k - 256) to 2^-27, the way of vq__exp. |x| < 170, low below an ulp
+   of x. */
+VQ__FOLD float vq__exp_parts(int how, float x, float low, float *lo, uint32_t *k)
+{
+    const float magic = 12582912.0f;                     /* 1.5 * 2^23 */
+    float t = vq__fma_by(how, x, 1.44269502f, magic), n = vq__sub(t, magic), r, s, q, hi;
+
     *k = vq__f32_bits(t) - 0x4b400000u + 256u;
-    r = vq__fma(n, -0.693145752f, x);
-    low = vq__fma(n, -1.42860677e-6f, low);
+    r = vq__fma_by(how, n, -0.693145752f, x);
+    low = vq__fma_by(how, n, -1.42860677e-6f, low);
     s = vq__add(r, low);
+
     q = 1.97448520e-4f;
-    q = vq__fma(q, s, 1.39354693e-3f);
-    q = vq__fma(q, s, 8.33356567e-3f);
-    q = vq__fma(q, s, 4.16664593e-2f);
-    q = vq__fma(q, s, 0.166666657f);
-    q = vq__fma(q, s, 0.5f);
+    q = vq__fma_by(how, q, s, 1.39354693e-3f);
+    q = vq__fma_by(how, q, s, 8.33356567e-3f);
+    q = vq__fma_by(how, q, s, 4.16664593e-2f);
+    q = vq__fma_by(how, q, s, 0.166666657f);
+    q = vq__fma_by(how, q, s, 0.5f);
+
     hi = vq__add(1.0f, r);
     low = vq__add(vq__sub(r, vq__sub(hi, 1.0f)), low);
-    *lo = vq__fma(vq__times(s, s), q, low);
-    return hi;
+    low = vq__fma_by(how, vq__times(s, s), q, low);
+    r = vq__add(hi, low);
+    *lo = vq__sub(low, vq__sub(r, hi));
+    return r;
 }
 
-/* y, or where a tail is cut off y, the neighbour with an odd last bit on the tail's side: who
-   rounds y to fewer bits then sees on which side of a tie the truth lies. */
-VQ_HD float vq__sticky(float y, float tail)
+/* y, or where a tail is cut off from it, the neighbour on the tail's side whose last bit is odd:
+   rounded to fewer bits that goes where y and its tail go. */
+VQ__FOLD float vq__sticky(float y, float tail)
 {
-    uint32_t u = vq__f32_bits(y) - (uint32_t)(vq__times(y, tail) < 0.0f);
-    return vq__f32_make(u | (uint32_t)(tail != 0.0f));
+    uint32_t u = vq__f32_bits(y), v = vq__f32_bits(tail), some = v << 1 != 0;
+    return vq__f32_make((u - ((u ^ v) >> 31 & some)) | some);
 }
 
-/* x / (1 + e^(z + low)), z <= 160, as x 2^-k / (2^-k + m): the sum in two parts, the quotient
-   corrected by its remainder, 2^-k in two halves of which the first is exact. */
-VQ_HD float vq__logistic(float x, float z, float low, int sticky)
+/* x / (1 + e^(z + low)) = x 2^-k / (2^-k + m), z <= 160: the sum has two parts, the quotient is
+   corrected by its remainder, 2^-k comes in two halves, the first of them exact. */
+VQ__FOLD float vq__logistic(int how, float x, float z, float low)
 {
-    float hi, lo, m, one, d, v, e, r, y;
+    float m, lo, one, d, v, e, r, y;
     uint32_t k, half;
 
-    hi = vq__exp_parts(z < -40.0f ? -40.0f : z, low, &lo, &k);
-    m = vq__add(hi, lo);
-    lo = vq__sub(lo, vq__sub(m, hi));
-    half = k > 316u ? 316u : k;                          /* beyond 2^60 the 1 is nothing */
+    m = vq__exp_parts(how, vq__held(z, 0xc2200000u, 0x43200000u), low, &lo, &k);   /* -40, 160 */
+    half = k > 316u ? 316u : k;                          /* beside 2^60 the 1 is nothing */
     one = vq__f32_make((383u - half) << 23);
 
     d = vq__add(one, m);
     v = vq__sub(d, one);
     e = vq__add(vq__sub(one, vq__sub(d, v)), vq__sub(m, v));
-    e = vq__add(e, lo);
+    e = vq__add(e, lo);                                  /* d + e */
 
-    r = vq__div(1.0f, d);
-    e = vq__fma(-e, r, vq__fma(-d, r, 1.0f));
-    e = vq__times(r, e);
-    y = vq__fma(x, r, vq__times(x, e));
-    if (sticky) y = vq__sticky(y, vq__fma(x, e, vq__fma(x, r, -y)));
+    r = vq__recip(d);
+    e = vq__fma_by(how, -e, r, vq__fma_by(how, -d, r, 1.0f));
+    e = vq__times(r, e);                                 /* r + e */
+    y = vq__fma_by(how, x, r, vq__times(x, e));
+    if (how & VQ__FOR_F16)
+        y = vq__sticky(y, vq__fma_by(how, x, e, vq__fma_by(how, x, r, -y)));
     y = vq__times(vq__times(y, one), vq__f32_make((127u - k + half) << 23));
-    return z < -40.0f ? x : y;
+    k = vq__f32_bits(x) - 0x42200001u;                   /* x > 40, and no NaN: x itself */
+    return vq__pick(k < 0x3d600000u, x, y);
 }
 
-VQ_HD float vq__silu_f32(float x, int sticky)            /* x / (1 + e^-x) */
+/* x / (1 + e^-x). Over all inputs at most 0.826140 ulp (at -0x1.6f8498p+6). */
+VQ__FOLD float vq__silu_f32(int how, float x)
 {
-    x = x < -110.0f ? -110.0f : x;                       /* -0, as at -infinity */
-    return vq__logistic(x, -x, 0.0f, sticky);
+    x = x < -110.0f ? -110.0f : x;                       /* gives -0, as -infinity must */
+    return vq__logistic(how, x, -x, 0.0f);
 }
 
-VQ_HD float vq__gelu_quick_f32(float x, int sticky)      /* x / (1 + e^(-1.702 x)) */
+/* x / (1 + e^(-1.702 x)). Over all inputs at most 0.785906 ulp (at -0x1.afed3ep+5). */
+VQ__FOLD float vq__gelu_quick_f32(int how, float x)
 {
     float z, low;
     x = x < -66.0f ? -66.0f : x;
     z = vq__times(x, -1.70200002f);
-    low = vq__fma(x, -1.70200002f, -z);
-    return vq__logistic(x, z, vq__fma(x, 2.19345093e-8f, low), sticky);
+    low = vq__fma_by(how, x, -1.70200002f, -z);
+    return vq__logistic(how, x, z, vq__fma_by(how, x, 2.19345093e-8f, low));
 }
 
-/* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) = x / (1 + e^-(x (a + b x^2))). a has 20 bits, so
-   that a - w is exact. */
-VQ_HD float vq__gelu_tanh_f32(float x, int sticky)
+/* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) = x / (1 + e^-(x (a + b x^2))); a has 20 bits, so
+   that a - w is exact. Over all inputs at most 0.799697 ulp (at -0x1.4372ecp+3). */
+VQ__FOLD float vq__gelu_tanh_f32(int how, float x)
 {
     const float a = 1.59576988f, b = 0.0713548139f;
-    float s, w, z, low;
-    x = x < -11.0f ? -11.0f : x;
-    s = vq__times(x, x);
-    low = vq__fma(x, x, -s);
-    w = vq__fma(s, b, a);
-    low = vq__fma(low, b, vq__fma(s, 2.39883247e-09f, -7.60596436e-07f));
-    low = vq__add(low, vq__fma(s, b, vq__sub(a, w)));
-    z = vq__times(x, -w);
-    return vq__logistic(x, z, vq__fma(-x, low, vq__fma(-x, w, -z)), sticky);
+    float c = vq__held(x, 0xc1300000u, 0x41300000u);     /* -11, 11 */
+    float s = vq__times(c, c), w = vq__fma_by(how, s, b, a), z = vq__times(c, -w), low;
+
+    low = vq__fma_by(how, s, 2.39883247e-9f, -7.60596436e-7f);           /* what a, b lack */
+    low = vq__fma_by(how, vq__fma_by(how, c, c, -s), b, low);
+    low = vq__add(low, vq__fma_by(how, s, b, vq__sub(a, w)));
+    low = vq__fma_by(how, -c, low, vq__fma_by(how, -c, w, -z));
+    return vq__logistic(how, x < -11.0f ? -11.0f : x, z, low);
 }
 
-/* x Phi(x) = max(x, 0) - a g e^(-a^2/2), a = |x|; g = t p(v), t = 1/(a + 4), v = 1 - 8 t. */
-VQ_HD float vq__gelu(float x)
+/* x Phi(x) = max(x, 0) - a g(a) e^(-a^2/2), a = |x|; g = t p(1 - 8t), t = 1/(a + 4), p a minimax
+   polynomial. Over all inputs at most 1.862742 ulp (at -0x1.0dfa5ap-4). That every f16 comes out on
+   its side of a tie was found by trying all; below 2^-13 the answer is half of x, and a hair. */
+VQ__FOLD float vq__gelu_f32(int how, float x)
 {
-    float a = vq__f32_make(vq__f32_bits(x) & 0x7fffffffu), s, d, t, v, e, q, p, hi, lo;
+    float a = vq__held_mag(x, 0x4169999au);              /* 14.6 */
+    float s = vq__times(a, a), d, t, v, e, p, q, m, lo;
     uint32_t k;
 
-    a = a > 14.6f ? 14.6f : a;
-    s = vq__times(a, a);
-    hi = vq__exp_parts(vq__times(s, -0.5f), vq__times(vq__fma(a, a, -s), -0.5f), &lo, &k);
-
+    m = vq__exp_parts(how, vq__times(s, -0.5f), vq__times(vq__fma_by(how, a, a, -s), -0.5f),
+                      &lo, &k);
     d = vq__add(a, 4.0f);
-    t = vq__div(1.0f, d);
-    e = vq__fma(-vq__sub(a, vq__sub(d, 4.0f)), t, vq__fma(-d, t, 1.0f));   /* t(1 + e) is truer */
-    v = vq__fma(vq__times(t, e), -8.0f, vq__fma(t, -8.0f, 1.0f));
-    q = -1.26125320e-4f;
-    q = vq__fma(q, v, 1.89934246e-4f);
-    q = vq__fma(q, v, 1.56935619e-3f);
-    q = vq__fma(q, v, -3.521465e-3f);
-    q = vq__fma(q, v, -7.52708456e-3f);
-    q = vq__fma(q, v, 0.0604064278f);
-    q = vq__fma(q, v, -0.186522886f);
-    q = vq__fma(q, v, 0.387136608f);
-    q = vq__fma(q, v, -0.607896626f);
-    p = vq__fma(q, v, 0.755285144f);
-    q = vq__fma(q, v, vq__sub(0.755285144f, p));         /* p + q */
+    t = vq__recip(d);
+    e = vq__fma_by(how, -vq__sub(a, vq__sub(d, 4.0f)), t, vq__fma_by(how, -d, t, 1.0f));
+    v = vq__fma_by(how, t, -8.0f, 1.0f);                 /* t (1 + e) is truer than t */
+    v = vq__fma_by(how, vq__times(t, e), -8.0f, v);
 
+    q = -1.26125320e-4f;
+    q = vq__fma_by(how, q, v, 1.89934246e-4f);
+    q = vq__fma_by(how, q, v, 1.56935619e-3f);
+    q = vq__fma_by(how, q, v, -3.52146500e-3f);
+    q = vq__fma_by(how, q, v, -7.52708456e-3f);
+    q = vq__fma_by(how, q, v, 6.04064278e-2f);
+    q = vq__fma_by(how, q, v, -0.186522886f);
+    q = vq__fma_by(how, q, v, 0.387136608f);
+    q = vq__fma_by(how, q, v, -0.607896626f);
+    p = vq__fma_by(how, q, v, 0.755285144f);
+    q = vq__fma_by(how, q, v, vq__sub(0.755285144f, p));                 /* p + q */
+
+    v = vq__times(p, m);
+    q = vq__fma_by(how, p, lo, vq__fma_by(how, q, m, vq__fma_by(how, p, m, -v)));  /* v + q */
+    a = vq__times(a, 4294967296.0f);                     /* or the smallest would lose bits */
     s = vq__times(a, t);
-    e = vq__fma(s, e, vq__fma(a, t, -s));                /* s + e */
-    d = vq__add(hi, lo);
-    lo = vq__sub(lo, vq__sub(d, hi));
-    v = vq__times(p, d);
-    q = vq__fma(p, lo, vq__fma(q, d, vq__fma(p, d, -v)));
-    v = vq__times(vq__fma(s, v, vq__fma(s, q, vq__times(e, v))), vq__f32_make((k - 97u) << 23));
-    return vq__fma(v, -2.32830644e-10f, x < 0.0f ? 0.0f : x);
+    e = vq__fma_by(how, s, e, vq__fma_by(how, a, t, -s));                /* s + e */
+    v = vq__fma_by(how, s, v, vq__fma_by(how, s, q, vq__times(e, v)));
+    v = vq__times(v, vq__f32_make((k - 97u) << 23));     /* 2^64 times too much */
+    v = vq__fma_by(how, v, -5.42101086e-20f, x < 0.0f ? 0.0f : x);
+    if (how & VQ__FOR_F16) {
+        m = vq__times(x, x < 0.0f ? 0.499877930f : 0.500122070f);
+        v = vq__pick((vq__f32_bits(x) & 0x7fffffffu) < 0x39000000u, m, v);         /* 2^-13 */
+    }
+    return v;
 }
 
-/* Of 16-bit types: a number that rounds to the true value's code, of all 65,536. f16 takes the f32
-   forms with a sticky last bit; bf16, which is what engines run, has forms of its own. */
+VQ_HD float vq__silu(float x)       { return vq__silu_f32(0, x); }
+VQ_HD float vq__gelu(float x)       { return vq__gelu_f32(0, x); }
+VQ_HD float vq__gelu_tanh(float x)  { return vq__gelu_tanh_f32(0, x); }
+VQ_HD float vq__gelu_quick(float x) { return vq__gelu_quick_f32(0, x); }
 
-/* 2^r, whose exponent t's low bits raise, to 2^-18: all that the codes of bf16 need. The
-   coefficients were sought among those that give every code of the four functions below. */
-VQ_HD float vq__bf16_exp2(float t, float r)
+/* max(v, 0)^2. Rounded to t it is rounded once: the square of an f16 or bf16 is exact in f32, or
+   nothing beside the smallest bf16. */
+VQ__FOLD float vq__relu2(float v, vq_dtype t)
+{
+    (void)t;
+    v = v < 0.0f ? 0.0f : v;
+    return vq__times(v, v);
+}
+
+/* 2^r, with the low bits of t added to its exponent, to 2^-18: for the codes of bf16 that is
+   enough. The coefficients were sought: with these every code of all four functions is right. */
+VQ__FOLD float vq__bf16_exp2(float t, float r)
 {
     float p = 9.56167188e-3f;
     p = vq__mad(p, r, 5.57636507e-2f);
@@ -2573,53 +2664,68 @@ VQ_HD float vq__bf16_exp2(float t, float r)
     return vq__f32_make(vq__f32_bits(p) + (vq__f32_bits(t) << 23));
 }
 
-/* x / (1 + 2^z), with 2^-24 in place of the 1 and 2^(z - 24) beside it, which cannot overflow. */
-VQ_HD float vq__bf16_logistic(float x, float t, float r)
+/* 2^-24 / d, from an r that is 1/d but for 3 ulp: whichever it is, every code is the same. */
+VQ__FOLD float vq__bf16_ratio(float d, float r)
+{
+    r = vq__fma(vq__fma(-d, r, 1.0f), r, r);
+    return vq__times(r, 5.96046448e-8f);
+}
+
+VQ__FOLD float vq__bf16_quotient(float d)
+{
+#if defined(VQ__QUOTIENT)
+    return VQ__QUOTIENT(d);
+#elif defined(__CUDA_ARCH__)
+    float r;
+    __asm__("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(d));          /* 1 ulp; flushed to 0, as */
+    return vq__bf16_ratio(d, r);                                         /* good, past 2^126 */
+#elif defined(__AMDGCN__)
+    return vq__bf16_ratio(d, __builtin_amdgcn_rcpf(d));                  /* likewise */
+#else
+    return vq__div(5.96046448e-8f, d);
+#endif
+}
+
+/* x / (1 + 2^(n + r)), t = magic + n: with 2^-24 for the 1, or the power would overflow. */
+VQ__FOLD float vq__bf16_logistic(float x, float t, float r)
 {
     float d = vq__add(5.96046448e-8f, vq__bf16_exp2(t, r));
-    return vq__times(x, vq__div(5.96046448e-8f, d));
+    return vq__times(x, vq__bf16_quotient(d));
 }
 
 #define VQ__BF16_MAGIC 12582888.0f                       /* 1.5 * 2^23 - 24 */
 
-VQ_HD float vq__silu_bf16(float x)
+VQ__FOLD float vq__silu_bf16(float x)
 {
-    float a, t, r;
-    x = x < -104.0f ? -104.0f : x;                       /* gives -0, as all below it */
-    a = x > 32.0f ? 32.0f : x;
+    float a = vq__held(x, 0xc2d00000u, 0x42000000u), t, r;               /* -104, 32 */
     t = vq__mad(a, -1.44269502f, VQ__BF16_MAGIC);
     r = vq__mad(a, -1.44269502f, -vq__sub(t, VQ__BF16_MAGIC));
-    return vq__bf16_logistic(x, t, r);
+    return vq__bf16_logistic(x < -104.0f ? -104.0f : x, t, r);           /* -0 from there on */
 }
 
-VQ_HD float vq__gelu_quick_bf16(float x)
+VQ__FOLD float vq__gelu_quick_bf16(float x)
 {
-    float a, t, r;
-    x = x < -60.0f ? -60.0f : x;
-    a = x > 32.0f ? 32.0f : x;
-    t = vq__mad(a, -2.45544434f, VQ__BF16_MAGIC);        /* 16 bits, times 8: exact */
+    float a = vq__held(x, 0xc2700000u, 0x42000000u), t, r;               /* -60, 32 */
+    t = vq__mad(a, -2.45544434f, VQ__BF16_MAGIC);        /* 16 bits by 8: exact */
     r = vq__mad(a, -2.45544434f, -vq__sub(t, VQ__BF16_MAGIC));
     r = vq__mad(a, -2.27992841e-5f, r);
-    return vq__bf16_logistic(x, t, r);
+    return vq__bf16_logistic(x < -60.0f ? -60.0f : x, t, r);
 }
 
-VQ_HD float vq__gelu_tanh_bf16(float x)
+VQ__FOLD float vq__gelu_tanh_bf16(float x)
 {
-    float a, t, w;
-    x = x < -10.5f ? -10.5f : x;
-    a = x > 8.0f ? 8.0f : x;
+    float a = vq__held(x, 0xc1280000u, 0x41000000u), t, w;               /* -10.5, 8 */
     w = vq__mad(vq__times(a, a), -0.102943242f, -2.30220819f);
     t = vq__mad(a, w, VQ__BF16_MAGIC);
-    return vq__bf16_logistic(x, t, vq__mad(a, w, -vq__sub(t, VQ__BF16_MAGIC)));
+    w = vq__mad(a, w, -vq__sub(t, VQ__BF16_MAGIC));
+    return vq__bf16_logistic(x < -10.5f ? -10.5f : x, t, w);
 }
 
-/* max(x, 0) - a 2^-(a^2 185/256 + u): the square of a bf16 has 16 bits, 185 has 8. */
-VQ_HD float vq__gelu_bf16(float x)
+/* max(x, 0) - a 2^-(185/256 a^2 + u(a)): 16 bits by 8, exact again. */
+VQ__FOLD float vq__gelu_bf16(float x)
 {
     const float magic = 12582936.0f;                     /* 1.5 * 2^23 + 24 */
-    float a = vq__f32_make(vq__f32_bits(x) & 0x7fffffffu), s, t, u, r;
-    a = a > 13.75f ? 13.75f : a;
-    s = vq__times(a, a);
+    float a = vq__held_mag(x, 0x415c0000u), s = vq__times(a, a), t, u, r;      /* 13.75 */
     u = -4.89141838e-10f;
     u = vq__mad(u, a, 6.77566518e-8f);
     u = vq__mad(u, a, -3.01564933e-6f);
@@ -2636,36 +2742,18 @@ VQ_HD float vq__gelu_bf16(float x)
     return vq__mad(r, -5.96046448e-8f, x < 0.0f ? 0.0f : x);
 }
 
-/* An f16 below 2^-13 gives half itself and a hair above, which decides between two subnormals. */
-VQ_HD float vq__f16_half(float x, float y)
-{
-    float half = vq__times(x, x < 0.0f ? 0.499877930f : 0.500122070f);
-    return vq__f32_make(vq__f32_bits(x) & 0x7fffffffu) < 1.22070312e-4f ? half : y;
-}
-
-VQ_HD float vq__silu(float x)       { return vq__silu_f32(x, 0); }
-VQ_HD float vq__gelu_tanh(float x)  { return vq__gelu_tanh_f32(x, 0); }
-VQ_HD float vq__gelu_quick(float x) { return vq__gelu_quick_f32(x, 0); }
-
-VQ_HD float vq__silu16(float x, vq_dtype t)
-{
-    return t == VQ_BF16 ? vq__silu_bf16(x) : vq__silu_f32(x, 1);
-}
-
-VQ_HD float vq__gelu16(float x, vq_dtype t)
-{
-    return t == VQ_BF16 ? vq__gelu_bf16(x) : vq__f16_half(x, vq__gelu(x));
-}
-
-VQ_HD float vq__gelu_tanh16(float x, vq_dtype t)
-{
-    return t == VQ_BF16 ? vq__gelu_tanh_bf16(x) : vq__gelu_tanh_f32(x, 1);
-}
-
-VQ_HD float vq__gelu_quick16(float x, vq_dtype t)
-{
-    return t == VQ_BF16 ? vq__gelu_quick_bf16(x) : vq__gelu_quick_f32(x, 1);
-}
+/* Of a 16-bit x of type t. Rounded to t the result is the real function's value rounded once, for
+   all 65,536; a bf16 below 2^-60 gives x/2. Nothing else may be made of it. */
+#define VQ__ACT16(f) \
+    VQ_HD float vq__##f##16(float x, vq_dtype t) \
+    { \
+        return t == VQ_BF16 ? vq__##f##_bf16(x) : vq__##f##_f32(VQ__FOR_F16, x); \
+    }
+VQ__ACT16(silu)
+VQ__ACT16(gelu)
+VQ__ACT16(gelu_tanh)
+VQ__ACT16(gelu_quick)
+#undef VQ__ACT16
 
 /* v / (1 + e^(-a v)), each step rounded, a > 0. */
 VQ_HD float vq__swish(float v, float a)
@@ -2674,20 +2762,8 @@ VQ_HD float vq__swish(float v, float a)
     return e == vq__f32_make(0x7f800000u) ? -0.0f : y;               /* not -infinity / infinity */
 }
 
-/* max(v, 0)^2. The square of a bf16 is exact in f32 but below 2^-126, where f32 would round it a
-   first time: there it is rounded to the steps of bf16 at once, 2^128 times as large. */
-VQ_HD float vq__relu2(float v, vq_dtype t)
-{
-    const float up = 18446744073709551616.0f, magic = 393216.0f;     /* 2^64; 1.5 * 2^23 * 2^-5 */
-    float p = vq__times(v, v), q = vq__times(v, up);
-    q = vq__sub(vq__mad(q, q, magic), magic);
-    q = vq__times(vq__times(q, 5.42101086e-20f), 5.42101086e-20f);   /* 2^-64, twice */
-    p = t == VQ_BF16 && p < 1.17549435e-38f ? q : p;
-    return v > 0.0f ? p : v != v ? v : 0.0f;
-}
-
 /* One element into its partial: element i of a row goes to partial i mod 1024, in order of i. */
-VQ_HD float vq__partial_sum(float p, float x)    { return vq__add(p, x); }
+VQ__FOLD float vq__partial_sum(float p, float x)    { return vq__add(p, x); }
 VQ_HD float vq__partial_square(float p, float x) { return vq__fma(x, x, p); }
 
 /* The sum of 1,024 partials as lane 0 of a butterfly of distance 1, 2, 4, ... 512 has it (as
@@ -2723,7 +2799,7 @@ VQ_HD int vq__self_test_of(const uint32_t *in)
    >>elements       of tensors: read and written alike by references and kernels
    =========================================================================== */
 
-VQ_HD int vq__bits(vq_dtype t)
+VQ__FOLD int vq__bits(vq_dtype t)
 {
     switch (t) {
 #define X(ID, text, bits) case VQ_##ID: return bits;
@@ -2845,46 +2921,45 @@ VQ_HD void vq__group_add(vq__group *g, float x, vq_dtype t)
 }
 
 /* A result in the key's arithmetic. */
-VQ_HD float vq__in(const vq_key *k, float v)
+VQ__FOLD float vq__in(const vq_key *k, float v)
 {
     return k->arith == VQ_BF16 ? vq_f32_from_bf16(vq_bf16_from_f32(v, VQ_NONFINITE)) : v;
 }
 
 /* floor(log2) of bits > 0, and whether anything is left; 2^e, held to f32's range. */
-VQ_HD int vq__log2(uint32_t bits)
+VQ__FOLD int vq__log2(uint32_t bits)
 {
-    int e = (int)(bits >> 23) - 127;
-    if (e > -127) return e;
-    for (e = -149; bits > 1u; bits >>= 1) e++;
-    return e;
+    uint32_t e = bits >> 23, sub = vq__f32_bits((float)(int32_t)bits) >> 23;   /* of 2^-149 each */
+    return e ? (int)e - 127 : (int)sub - 127 - 149;
 }
 
-VQ_HD int vq__is_pow2(uint32_t bits)
+VQ__FOLD int vq__is_pow2(uint32_t bits)
 {
     return bits >> 23 ? !(bits & 0x007fffffu) : !(bits & (bits - 1u));
 }
 
-VQ_HD float vq__pow2(int e)
+VQ__FOLD float vq__pow2(int e)
 {
     if (e > 127) e = 127;
     if (e < -149) e = -149;
     return vq__f32_make(e < -126 ? 1u << (e + 149) : (uint32_t)(e + 127) << 23);
 }
 
-VQ_HD uint32_t vq__mantissa_bits(vq_dtype t)
+VQ__FOLD uint32_t vq__mantissa_bits(vq_dtype t)
 {
-    return t == VQ_E2M1 ? 1u : t == VQ_E5M2 || t == VQ_E5M2FNUZ || t == VQ_E3M2 ? 2u : 3u;
+    return t == VQ_E2M1 ? 1u : ((t == VQ_E5M2) | (t == VQ_E5M2FNUZ) | (t == VQ_E3M2)) ? 2u : 3u;
 }
 
 /* The power of two that a scale rule makes of an amax: bit tests, never a logarithm. */
-VQ_HD float vq__pow2_scale(const vq_key *k, float a)
+VQ__FOLD float vq__pow2_scale(const vq_key *k, float a)
 {
     uint32_t u = vq__f32_bits(a);
     int emax = vq__log2(vq__f32_bits(k->code_max));
-    float raw;
+    float raw, least;
     if (k->scale_rule == VQ_SCALE_RCEIL || k->scale_rule == VQ_SCALE_TRUNC) {
         raw = vq__in(k, vq__div(a, k->code_max));
-        if (k->floor_kind == VQ_FLOOR_RAW && raw < k->floor_value) raw = k->floor_value;
+        least = k->floor_kind == VQ_FLOOR_RAW ? k->floor_value : vq__f32_make(0xff800000u);
+        raw = raw < least ? least : raw;
         u = vq__f32_bits(raw);
         if (!u) return 0.0f;
         return vq__pow2(vq__log2(u) + (k->scale_rule == VQ_SCALE_RCEIL && !vq__is_pow2(u)));
@@ -2900,77 +2975,112 @@ VQ_HD float vq__pow2_scale(const vq_key *k, float a)
 }
 
 /* The amax that the rules use: bounded, then floored. */
-VQ_HD float vq__amax_of(const vq_key *k, uint32_t amax_bits, float bound)
+VQ__FOLD float vq__amax_of(const vq_key *k, uint32_t amax_bits, float bound)
 {
+    const float most = k->bound_kind == VQ_BOUND_AMAX ? bound : vq__f32_make(0x7f800000u);
+    const float least = k->floor_kind == VQ_FLOOR_AMAX ? k->floor_value : vq__f32_make(0xff800000u);
     float a = vq__f32_make(amax_bits);
-    if (k->bound_kind == VQ_BOUND_AMAX && a > bound) a = bound;
-    if (k->floor_kind == VQ_FLOOR_AMAX && a < k->floor_value) a = k->floor_value;
+    a = a > most ? most : a;
+    a = a < least ? least : a;
     return k->arith == VQ_BF16 ? vq_f32_from_bf16(vq_bf16_from_f32(a, VQ_SATURATE)) : a;
 }
 
 /* From the smallest code to the largest, which range.div divides by; and the smallest. */
-VQ_HD float vq__key_span(const vq_key *k)
+VQ__FOLD int vq__is_unsigned(vq_dtype t) { return (t == VQ_UINT8) | (t == VQ_UINT4); }
+
+VQ__FOLD float vq__key_span(const vq_key *k)
 {
-    return k->elem == VQ_UINT8 || k->elem == VQ_UINT4 ? k->code_max : 2.0f * k->code_max + 1.0f;
+    return vq__is_unsigned(k->elem) ? k->code_max : 2.0f * k->code_max + 1.0f;
 }
 
-VQ_HD float vq__key_lowest(const vq_key *k)
+VQ__FOLD float vq__key_lowest(const vq_key *k)
 {
-    if (k->elem == VQ_UINT8 || k->elem == VQ_UINT4) return 0.0f;
-    if ((k->elem == VQ_INT8 && k->code_max == 127.0f)
-        || (k->elem == VQ_INT4 && k->code_max == 7.0f))
-        return -k->code_max - 1.0f;
-    return -k->code_max;
+    const int whole = ((k->elem == VQ_INT8) & (k->code_max == 127.0f))
+                    | ((k->elem == VQ_INT4) & (k->code_max == 7.0f));
+    return vq__is_unsigned(k->elem) ? 0.0f : whole ? -k->code_max - 1.0f : -k->code_max;
 }
 
 VQ_HD int vq__lacks_nan(vq_dtype t) { return t >= VQ_E2M3; }          /* fp6, fp4, integers */
 VQ_HD int vq__is_finite(float x) { return (~vq__f32_bits(x) & 0x7f800000u) != 0; }
 
-/* The code of a dynamic group's scale. a: vq__amax_of(); g2: the second scale, or 1. */
-VQ_HD uint32_t vq__scale_of(const vq_key *k, const vq__group *g, float a, float bound, float g2)
+/* A dynamic group's scale before it rounds to its type. a: vq__amax_of(); g2: the second scale,
+   or 1. No product of these functions meets a sum, and what is chosen between is computed first:
+   over a row of groups they vectorize. */
+VQ__FOLD float vq__raw_scale(const vq_key *k, const vq__group *g, float a, float bound, float g2)
 {
+    const float inf = vq__f32_make(0x7f800000u);
+    const float most = k->bound_kind == VQ_BOUND_SCALE ? bound : inf;
+    const float least = k->floor_kind == VQ_FLOOR_SCALE ? k->floor_value : -inf;
     float s;
     switch (k->scale_rule) {
     case VQ_SCALE_DIV:   s = vq__div(a, k->code_max); break;
-    case VQ_SCALE_INV:   s = vq__mul(a, vq__in(k, vq__div(1.0f, k->code_max))); break;
+    case VQ_SCALE_INV:   s = vq__times(a, vq__in(k, vq__div(1.0f, k->code_max))); break;
     case VQ_SCALE_RECIP: s = vq__div(1.0f, vq__in(k, vq__div(k->code_max, a))); break;
     case VQ_SCALE_RANGE: s = vq__div(vq__in(k, vq__sub(g->hi, g->lo)), vq__key_span(k)); break;
     default:             s = vq__pow2_scale(k, a); break;
     }
     s = vq__in(k, s);
-    if (k->scale2_kind == VQ_SCALE2_DIV) s = vq__in(k, vq__mul(s, g2));
-    if (k->scale2_kind == VQ_SCALE2_MUL) s = vq__in(k, vq__div(s, g2));
-    if (k->bound_kind == VQ_BOUND_SCALE && s > bound) s = bound;
-    if (k->floor_kind == VQ_FLOOR_SCALE && s < k->floor_value) s = k->floor_value;
-    if (g->nan && vq__lacks_nan(k->elem)) s = vq__f32_make(0x7fc00000u);
-    return vq_encode(k->scale_type, s, VQ_SATURATE);
+    s = vq__in(k, vq__times(s, k->scale2_kind == VQ_SCALE2_DIV ? g2 : 1.0f));
+    s = vq__in(k, vq__div(s, k->scale2_kind == VQ_SCALE2_MUL ? g2 : 1.0f));
+    s = s > most ? most : s;
+    s = s < least ? least : s;
+    return (g->nan & vq__lacks_nan(k->elem)) ? vq__f32_make(0x7fc00000u) : s;
 }
 
-/* How x becomes a code: divided or multiplied by a number that is the same for a group. */
-typedef struct vq__step { float by; int divide; int32_t zero; } vq__step;
-
-VQ_HD vq__step vq__step_of(const vq_key *k, float scale, float a, float g2)
+VQ_HD float vq__amax_for(const vq_key *k, uint32_t amax_bits, float bound)
 {
+    return vq__amax_of(k, amax_bits, bound);
+}
+
+VQ_HD uint32_t vq__scale_of(const vq_key *k, const vq__group *g, float a, float bound, float g2)
+{
+    return vq_encode(k->scale_type, vq__raw_scale(k, g, a, bound, g2), VQ_SATURATE);
+}
+
+/* How x becomes a code: divided or multiplied by a number that is the same for a group, NaN that
+   was none replaced, and held to lo..hi. */
+typedef struct vq__step { float by, lo, hi, nan; int divide; int32_t zero; } vq__step;
+
+/* A step but for `by` and `zero`. With a zero point 2^22 is beyond any code. */
+VQ__FOLD vq__step vq__step_rule(const vq_key *k)
+{
+    const float inf = vq__f32_make(0x7f800000u);
+    const int asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0, held = k->overflow == VQ_SATURATE;
     vq__step t;
-    float s = scale;
-    if (k->scale2_kind == VQ_SCALE2_DIV) s = vq__in(k, vq__mul(s, vq__in(k, vq__div(1.0f, g2))));
-    if (k->scale2_kind == VQ_SCALE2_MUL) s = vq__in(k, vq__mul(s, g2));
+    t.by = 0.0f;
+    t.lo = asym ? -4194304.0f : held ? vq__key_lowest(k) : -inf;
+    t.hi = asym ? 4194304.0f : held ? k->code_max : inf;
+    t.nan = k->nan_rule != VQ_NAN_MAX ? vq__f32_make(0x7fc00000u) : asym ? inf : k->code_max;
+    t.divide = k->code_rule == VQ_CODE_DIV || k->code_rule == VQ_CODE_DIV_TRUNC;
     t.zero = 0;
-    t.divide = 0;
-    switch (k->code_rule) {
-    case VQ_CODE_INV:   t.by = vq__div(1.0f, s); break;
-    case VQ_CODE_INV0:  t.by = s == 0.0f ? 0.0f : vq__div(1.0f, s); break;
-    case VQ_CODE_RATIO: t.by = scale == 0.0f ? 0.0f : vq__div(g2, scale); break;
-    case VQ_CODE_AMAX:
-    case VQ_CODE_AMAX_AWAY: t.by = a == 0.0f ? 0.0f : vq__div(k->code_max, a); break;
-    default:            t.by = s; t.divide = 1; return t;    /* the scale as it is */
-    }
-    t.by = vq__in(k, t.by);
     return t;
 }
 
+VQ__FOLD vq__step vq__step_of(const vq_key *k, float scale, float a, float g2)
+{
+    const float joins = k->scale2_kind == VQ_SCALE2_DIV ? vq__in(k, vq__div(1.0f, g2)) : g2;
+    const float s = vq__in(k, vq__times(scale, joins));
+    float over = 1.0f;
+    vq__step t = vq__step_rule(k);
+    t.by = k->scale2_kind ? s : scale;
+    if (t.divide) return t;                                  /* the scale as it is */
+    if (k->code_rule == VQ_CODE_RATIO) { over = g2; t.by = scale; }
+    if (k->code_rule == VQ_CODE_AMAX || k->code_rule == VQ_CODE_AMAX_AWAY) {
+        over = k->code_max;
+        t.by = a;
+    }
+    over = vq__in(k, vq__div(over, t.by));
+    t.by = t.by == 0.0f && k->code_rule != VQ_CODE_INV ? 0.0f : over;
+    return t;
+}
+
+VQ_HD float vq__step_by(const vq_key *k, float scale, float a, float g2)
+{
+    return vq__step_of(k, scale, a, g2).by;
+}
+
 /* The zero point of an asymmetric dynamic group: the code of 0. */
-VQ_HD int32_t vq__zero_of(const vq_key *k, const vq__group *g, float scale)
+VQ__FOLD int32_t vq__zero_of(const vq_key *k, const vq__group *g, float scale)
 {
     float lowest = vq__key_lowest(k);
     float v = vq__in(k, vq__sub(lowest, vq__in(k, vq__div(g->lo, scale))));
@@ -2988,23 +3098,33 @@ VQ_HD float vq__whole(float v, int away)
     return vq__f32_make((u & 0x80000000u) | (mag & keep));
 }
 
-VQ_HD uint32_t vq__code_of(const vq_key *k, float x, vq__step t)
+/* x in steps, held to what codes reach; NaN stays. */
+VQ__FOLD float vq__scaled(const vq_key *k, float x, vq__step t)
 {
-    float v = vq__in(k, t.divide ? vq__div(x, t.by) : vq__mul(x, t.by)), lowest;
-    if (v != v && x == x && k->nan_rule == VQ_NAN_MAX) { v = k->code_max; t.zero = 0; }
+    float v = vq__in(k, t.divide ? vq__div(x, t.by) : k->code_rule == VQ_CODE_AMAX_AWAY
+                                 ? vq__mul(x, t.by) : vq__times(x, t.by));
+    v = ((v != v) & (x == x)) ? t.nan : v;
     if (k->code_rule == VQ_CODE_DIV_TRUNC) v = vq__whole(v, 0);
     if (k->code_rule == VQ_CODE_AMAX_AWAY) v = vq__whole(v, 1);
-    lowest = vq__key_lowest(k);
-    if (k->flags & VQ_KEY_ASYMMETRIC) {                      /* 2^24: more than any code is away */
-        int32_t c = vq__int_from_f32(v, -0x1000000, 0x1000000) + t.zero;
-        if (c > (int32_t)k->code_max) c = (int32_t)k->code_max;
-        if (c < (int32_t)lowest) c = (int32_t)lowest;
-        return (uint32_t)c & ((1u << vq__bits(k->elem)) - 1u);
-    }
-    if (k->overflow == VQ_NONFINITE) return vq_encode(k->elem, v, VQ_NONFINITE);
-    if (v > k->code_max) v = k->code_max;
-    if (v < lowest) v = lowest;
-    return vq_encode(k->elem, v, VQ_SATURATE);
+    v = v > t.hi ? t.hi : v;
+    return v < t.lo ? t.lo : v;
+}
+
+/* A whole code beside its zero point. */
+VQ__FOLD int32_t vq__code_beside(int32_t c, int32_t zero, int32_t lowest, int32_t most)
+{
+    c = c + zero > most ? most : c + zero;
+    return c < lowest ? lowest : c;
+}
+
+VQ_HD uint32_t vq__code_of(const vq_key *k, float x, vq__step t)
+{
+    float v = vq__scaled(k, x, t);
+    int32_t c;
+    if (!(k->flags & VQ_KEY_ASYMMETRIC)) return vq_encode(k->elem, v, k->overflow);
+    c = vq__code_beside(vq__int_from_f32(v, -0x400000, 0x400000), t.zero,
+                        (int32_t)vq__key_lowest(k), (int32_t)k->code_max);
+    return (uint32_t)c & ((1u << vq__bits(k->elem)) - 1u);
 }
 
 /* The value of a code. s: vq__value_scale() of the stored scale. */
@@ -3016,7 +3136,7 @@ VQ_HD float vq__value_scale(const vq_key *k, float scale, float g2)
 
 VQ_HD uint32_t vq__value_of(vq_dtype elem, uint32_t code, float zero, float s, vq_dtype y)
 {
-    return vq_encode(y, vq__mul(vq__sub(vq_decode(elem, code), zero), s), VQ_NONFINITE);
+    return vq_encode(y, vq__times(vq__sub(vq_decode(elem, code), zero), s), VQ_NONFINITE);
 }
 
 VQ_HD float vq__round(vq_dtype t, float v)
@@ -3044,18 +3164,40 @@ typedef struct vq__gating {
     float       alpha, limit, plus;
 } vq__gating;
 
-/* f(g) * u, rounded to mid; x is the type that g and u are of. */
-VQ_HD float vq__gate_of(const vq__gating *h, vq_dtype x, float g, float u)
+/* The limit in the type of x, infinity where there is none. */
+VQ_HD float vq__gate_limit(const vq__gating *h, vq_dtype x)
 {
-    const vq_dtype mid = h->mid ? h->mid : x;
-    if (h->limit > 0.0f) {
-        const float most = vq__round(x, h->limit);
-        g = g > most ? most : g;
-        u = u > most ? most : u < -most ? -most : u;
-    }
+    return h->limit > 0.0f ? vq__round(x, h->limit) : vq__f32_make(0x7f800000u);
+}
+
+/* What passes the limit, a NaN too. */
+VQ__FOLD float vq__gate_in(float g, float most) { return g > most ? most : g; }
+VQ__FOLD float vq__up_in(float u, float most)
+{
+    u = u > most ? most : u;
+    return u < -most ? -most : u;
+}
+
+/* M(M(f) * u), for any type and for bf16 alone */
+VQ_HD float vq__gate_product(vq_dtype mid, float f, float u)
+{
+    return vq__round(mid, vq__times(vq__round(mid, f), u));
+}
+
+VQ__FOLD float vq__gate_bf16(float f, float u)
+{
+    f = vq_f32_from_bf16(vq_bf16_from_f32(f, VQ_NONFINITE));
+    return vq_f32_from_bf16(vq_bf16_from_f32(vq__times(f, u), VQ_NONFINITE));
+}
+
+/* f(g) * u, rounded to mid, which is a type here; most: vq__gate_limit(). */
+VQ_HD float vq__gate_of(const vq__gating *h, float most, float g, float u)
+{
+    g = vq__gate_in(g, most);
+    u = vq__up_in(u, most);
     if (h->act == VQ_ACT_SWIGLU_OAI)
-        return vq__round(mid, vq__times(vq__add(u, h->plus), vq__swish(g, h->alpha)));
-    return vq__round(mid, vq__times(vq__round(mid, vq__act_of(h->act, mid, g)), u));
+        return vq__round(h->mid, vq__times(vq__add(u, h->plus), vq__swish(g, h->alpha)));
+    return vq__gate_product(h->mid, vq__act_of(h->act, h->mid, g), u);
 }
 
 #ifdef VQ_IMPLEMENTATION
@@ -5444,149 +5586,530 @@ static vq_status vq__check_data(const vq__view *v, vq_report *r)
 }
 
 /* ===========================================================================
-   >>impl-loops     the inner loops of the references
+   >>impl-loops     inner loops of the references, compiled for each instruction set
    =========================================================================== */
+
+/* Each body is the definitions of >>convert and >>elements over a run of elements or groups, what
+   does not change within it being constant, so that compilers make vectors of it. No product here
+   meets a sum, so that even clang's -ffp-contract=fast has nothing to contract. Nothing traps: the
+   flags of exceptions are not kept, and gcc may compute what is not chosen. */
+#if defined(__GNUC__)
+#define VQ__BODY static inline VQ__UNUSED __attribute__((always_inline))
+#define VQ__ALIGNED __attribute__((aligned(64)))
+#else
+#define VQ__BODY static inline
+#define VQ__ALIGNED
+#endif
+#if defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) && !defined(__OPTIMIZE_SIZE__)
+#define VQ__LOOPS_OPTIMIZED
+#pragma GCC push_options
+#pragma GCC optimize ("O2", "tree-loop-vectorize", "vect-cost-model=dynamic", "no-trapping-math", \
+                      "fp-contract=off")
+#endif
+
+#define VQ__RUN  1024                 /* elements at a time: what the stages hand on stays in L1 */
+#define VQ__LINE 64                   /* and in whole such: the loops have no remainder */
+#define VQ__TILE 16                   /* groups at a time; divides VQ__LINE */
+
+/* X(name, parameters, arguments): what each does stands at its body, vq__do_<name>(). A group is
+   `group` consecutive elements, the last of n may be fewer. `wide` is a constant: 1 where there
+   are vectors of eight and more and an fma; without them only what every key needs is a loop. */
+#define VQ__LOOP_LIST(X) \
+    X(load,   (vq_dtype t, const void *x, int64_t n, float *out), (t, x, n, out)) \
+    X(store,  (vq_dtype t, const float *x, int64_t n, void *out), (t, x, n, out)) \
+    X(amax,   (const float *x, int64_t n, int64_t group, uint32_t *amax, uint8_t *nan), \
+              (x, n, group, amax, nan)) \
+    X(range,  (const float *x, int64_t n, int64_t group, float *lo, float *hi, uint8_t *nan), \
+              (x, n, group, lo, hi, nan)) \
+    X(scales, (const vq_key *k, const uint32_t *amax, const float *lo, const float *hi, \
+               const uint8_t *nan, int64_t n, float bound, float g2, uint32_t *code, \
+               float *scale), (wide, k, amax, lo, hi, nan, n, bound, g2, code, scale)) \
+    X(steps,  (const vq_key *k, const float *scale, const uint32_t *amax, int64_t n, float bound, \
+               float g2, float *by), (k, scale, amax, n, bound, g2, by)) \
+    X(codes,  (const vq_key *k, const float *x, int64_t n, int64_t group, const float *by, \
+               const int32_t *zero, void *row, int64_t first), \
+              (k, x, n, group, by, zero, row, first)) \
+    X(values, (vq_dtype elem, const void *row, int64_t first, int64_t n, int64_t group, \
+               const float *s, const float *zero, float *out), \
+              (elem, row, first, n, group, s, zero, out)) \
+    X(act,    (vq_act_kind act, vq_dtype as, float *x, int64_t n), (wide, act, as, x, n)) \
+    X(gate,   (const float *u, float most, int64_t n, float *f), (u, most, n, f)) \
+    X(add,    (float *x, const float *y, int64_t n), (x, y, n)) \
+    X(times,  (float *x, const float *y, int64_t n), (x, y, n)) \
+    X(shift,  (float *x, int64_t n, float by), (x, n, by)) \
+    X(scale,  (float *x, int64_t n, float by), (x, n, by)) \
+    X(sum,    (int squares, const float *x, int64_t n, float *p), (wide, squares, x, n, p))
 
 typedef struct vq__loops {
     const char *name;
-    uint32_t    caps;
-    void (*load)(vq_dtype t, const void *x, int64_t n, float *out);
-    void (*store)(vq_dtype t, const float *x, int64_t n, void *out);
-    void (*amax)(const float *x, int64_t n, int64_t group, uint32_t *amax, uint8_t *nan);
-    void (*range)(const float *x, int64_t n, int64_t group, float *lo, float *hi);
-    void (*scales)(const vq_key *k, const uint32_t *amax, const float *lo, const float *hi,
-                   const uint8_t *nan, int64_t n, float bound, float g2, uint32_t *scale,
-                   float *by, uint32_t *zero);
-    void (*steps)(const vq_key *k, const uint32_t *scale, int64_t n, float g2, float *by);
-    void (*codes)(const vq_key *k, const float *x, int64_t n, int64_t group, const float *by,
-                  const uint32_t *zero, void *row, int64_t first);
-    void (*values)(vq_dtype elem, const void *row, int64_t first, int64_t n, int64_t group,
-                   const float *s, const float *zero, float *out);
-    void (*act)(vq_act_kind act, vq_dtype as, float *x, int64_t n);
-    void (*gate)(const vq__gating *how, vq_dtype type, const float *g, const float *u, int64_t n,
-                 float *out);
-    void (*add)(float *x, const float *y, int64_t n);        /* x + y */
-    void (*times)(float *x, const float *y, int64_t n);      /* x * y */
-    void (*shift)(float *x, int64_t n, float by);            /* x - by */
-    void (*scale)(float *x, int64_t n, float by);            /* x * by */
-    void (*sum)(int squares, const float *x, int64_t n, float *p);       /* to 1,024 partials */
+    uint32_t    caps;                 /* that it needs */
+#define X(name, parameters, arguments) void (*name) parameters;
+    VQ__LOOP_LIST(X)
+#undef X
 } vq__loops;
 
-static void vq__load0(vq_dtype t, const void *x, int64_t n, float *out)
+#define VQ__WIDES(X) X(VQ_F32, uint32_t) X(VQ_F16, uint16_t) X(VQ_BF16, uint16_t)
+
+/* vq_decode() of n elements of f32, f16 or bf16 */
+VQ__BODY void vq__do_load(vq_dtype t, const void *x, int64_t n, float *out)
 {
+    const char *p = (const char *)x;
     int64_t i;
-    for (i = 0; i < n; i++) out[i] = vq_decode(t, vq_code_get(x, vq__bits(t), i));
+#define X(T, word) \
+    for (i = 0; t == T && i < n; i++) { \
+        word c; \
+        memcpy(&c, p + i * (int64_t)sizeof c, sizeof c); \
+        out[i] = vq__decode(T, c); \
+    }
+    VQ__WIDES(X)
+#undef X
 }
-static void vq__store0(vq_dtype t, const float *x, int64_t n, void *out)
+
+/* vq_encode() to them, under VQ_NONFINITE */
+VQ__BODY void vq__do_store(vq_dtype t, const float *x, int64_t n, void *out)
 {
+    char *p = (char *)out;
     int64_t i;
-    for (i = 0; i < n; i++) vq_code_put(out, vq__bits(t), i, vq_encode(t, x[i], VQ_NONFINITE));
+#define X(T, word) \
+    for (i = 0; t == T && i < n; i++) { \
+        const word c = (word)vq__encode(T, x[i], VQ_NONFINITE); \
+        memcpy(p + i * (int64_t)sizeof c, &c, sizeof c); \
+    }
+    VQ__WIDES(X)
+#undef X
 }
-static void vq__amax0(const float *x, int64_t n, int64_t group, uint32_t *amax, uint8_t *nan)
+
+/* The largest magnitude. That of a NaN is beyond infinity's; `skip` leaves it out. */
+VQ__BODY uint32_t vq__most(const float *x, int64_t n, int skip)
 {
+    uint32_t most = 0;
     int64_t i;
     for (i = 0; i < n; i++) {
-        uint32_t u = vq__f32_bits(x[i]) & 0x7fffffffu;
-        if (u > 0x7f800000u) nan[i / group] = 1;
-        else if (u > amax[i / group]) amax[i / group] = u;
+        uint32_t mag = vq__f32_bits(x[i]) & 0x7fffffffu;
+        if (skip) mag = mag > 0x7f800000u ? 0u : mag;
+        most = mag > most ? mag : most;
+    }
+    return most;
+}
+
+/* amax = max(amax, |x|) of each group, as bits. NaN is skipped and noted, infinity stays. */
+VQ__BODY void vq__do_amax(const float *x, int64_t n, int64_t group, uint32_t *amax, uint8_t *nan)
+{
+    int64_t g, at, len;
+    for (g = 0; group == 1 && g < n; g++) {
+        uint32_t mag = vq__f32_bits(x[g]) & 0x7fffffffu, is_nan = mag > 0x7f800000u;
+        mag = is_nan ? 0u : mag;
+        amax[g] = mag > amax[g] ? mag : amax[g];
+        nan[g] = (uint8_t)(nan[g] | is_nan);
+    }
+    if (group == 1) return;
+    for (g = at = 0; at < n; g++, at += group) {
+        const float *y = x + at;
+        uint32_t most;
+        len = n - at < group ? n - at : group;
+        most = len == 16 ? vq__most(y, 16, 0) : len == 32 ? vq__most(y, 32, 0)
+             : len == 128 ? vq__most(y, 128, 0) : vq__most(y, len, 0);
+        if (most > 0x7f800000u) {
+            nan[g] = 1;
+            most = vq__most(y, len, 1);
+        }
+        amax[g] = most > amax[g] ? most : amax[g];
     }
 }
-static void vq__range0(const float *x, int64_t n, int64_t group, float *lo, float *hi)
+
+/* A float as an integer of the same order, -0 below 0, and back. */
+VQ__BODY int32_t vq__ordered(uint32_t u) { return (int32_t)(u ^ (u >> 31) * 0x7fffffffu); }
+
+/* lo = min(lo, x), hi = max(hi, x) of each group; NaN and infinity likewise */
+VQ__BODY void vq__do_range(const float *x, int64_t n, int64_t group, float *lo, float *hi,
+                           uint8_t *nan)
 {
-    int64_t i;
-    for (i = 0; i < n; i++) {
-        if (x[i] < lo[i / group]) lo[i / group] = x[i];
-        if (x[i] > hi[i / group]) hi[i / group] = x[i];
+    int64_t g, i = 0, end;
+    for (g = 0; i < n; g++) {
+        int32_t least = vq__ordered(vq__f32_bits(lo[g])), most = vq__ordered(vq__f32_bits(hi[g]));
+        uint32_t all = 0;
+        for (end = n - i < group ? n : i + group; i < end; i++) {
+            uint32_t u = vq__f32_bits(x[i]), mag = u & 0x7fffffffu;
+            int32_t v = vq__ordered(u), low = mag > 0x7f800000u ? least : v;
+            int32_t high = mag > 0x7f800000u ? most : v;
+            all = mag > all ? mag : all;
+            least = low < least ? low : least;
+            most = high > most ? high : most;
+        }
+        if (all > 0x7f800000u) nan[g] = 1;
+        lo[g] = vq__f32_make((uint32_t)vq__ordered((uint32_t)least));
+        hi[g] = vq__f32_make((uint32_t)vq__ordered((uint32_t)most));
     }
 }
-static void vq__steps0(const vq_key *k, const uint32_t *scale, int64_t n, float g2, float *by)
+
+/* Rules that small groups have, in vectors: X(scale rule, scale type) */
+#define VQ__SMALL_GROUPS(X) \
+    X(VQ_SCALE_EVEN, VQ_E8M0) X(VQ_SCALE_RCEIL, VQ_E8M0) X(VQ_SCALE_INV, VQ_UE4M3)
+
+/* vq__scale_of() of n groups, as a code and as the value that it stores: from amax, or under
+   range.div from lo <= 0 and hi >= 0 */
+VQ__BODY void vq__do_scales(int wide, const vq_key *k, const uint32_t *amax, const float *lo,
+                            const float *hi, const uint8_t *nan, int64_t n, float bound, float g2,
+                            uint32_t *code, float *scale)
 {
-    int64_t i;
-    for (i = 0; i < n; i++)
-        by[i] = vq__step_of(k, vq_decode(k->scale_type, scale[i]), 0.0f, g2).by;
-}
-static void vq__scales0(const vq_key *k, const uint32_t *amax, const float *lo, const float *hi,
-                        const uint8_t *nan, int64_t n, float bound, float g2, uint32_t *scale,
-                        float *by, uint32_t *zero)
-{
-    int64_t i;
+    uint32_t a[VQ__TILE] = { 0 }, u[VQ__TILE];
+    uint8_t any[VQ__TILE] = { 0 };
+    float s[VQ__TILE];
+    vq_key c = *k;
+    int64_t g, i;
+    c.arith = VQ_F32;
+#define X(R, T) \
+    if (wide && k->scale_rule == R && k->scale_type == T && k->arith == VQ_F32) { \
+        c.scale_rule = R; \
+        c.scale_type = T; \
+        for (g = 0; g < n; g += VQ__TILE) { \
+            const size_t m = (size_t)(n - g < VQ__TILE ? n - g : VQ__TILE); \
+            memcpy(any, nan + g, m); \
+            memcpy(a, amax + g, m * 4); \
+            for (i = 0; i < VQ__TILE; i++) { \
+                const vq__group of = { a[i], 0.0f, 0.0f, any[i] }; \
+                s[i] = vq__raw_scale(&c, &of, vq__amax_of(&c, a[i], bound), bound, g2); \
+                u[i] = vq__encode(T, s[i], VQ_SATURATE); \
+                s[i] = vq__decode(T, u[i]); \
+            } \
+            memcpy(code + g, u, m * 4); \
+            memcpy(scale + g, s, m * 4); \
+        } \
+        return; \
+    }
+    VQ__SMALL_GROUPS(X)
+#undef X
     for (i = 0; i < n; i++) {
         vq__group of;
-        float a, s;
         of.amax = amax[i];
-        of.lo = lo[i] < 0.0f ? lo[i] : 0.0f;
-        of.hi = hi[i] > 0.0f ? hi[i] : 0.0f;
+        of.lo = lo[i];
+        of.hi = hi[i];
         of.nan = nan[i];
-        a = vq__amax_of(k, of.amax, bound);
-        scale[i] = vq__scale_of(k, &of, a, bound, g2);
-        s = vq_decode(k->scale_type, scale[i]);
-        by[i] = vq__step_of(k, s, a, g2).by;
-        if (k->flags & VQ_KEY_ASYMMETRIC)
-            zero[i] = (uint32_t)vq__zero_of(k, &of, s) & ((1u << vq__bits(k->elem)) - 1u);
+        code[i] = vq__scale_of(k, &of, vq__amax_for(k, amax[i], bound), bound, g2);
+        scale[i] = vq_decode(k->scale_type, code[i]);
     }
 }
-static void vq__codes0(const vq_key *k, const float *x, int64_t n, int64_t group, const float *by,
-                       const uint32_t *zero, void *row, int64_t first)
+
+/* vq__step_of().by of n groups, from the stored scales and, under x.inv.amax, amax */
+VQ__BODY void vq__do_steps(const vq_key *k, const float *scale, const uint32_t *amax, int64_t n,
+                           float bound, float g2, float *by)
 {
+    const int plain = k->arith == VQ_F32 && (k->code_rule == VQ_CODE_INV0
+                                             || (!k->scale2_kind && k->code_rule == VQ_CODE_INV));
+    const int reads = k->code_rule == VQ_CODE_AMAX || k->code_rule == VQ_CODE_AMAX_AWAY;
+    vq_key c = *k;
     int64_t i;
-    for (i = 0; i < n; i++) {
-        vq__step t;
-        t.by = by[i / group];
-        t.divide = k->code_rule == VQ_CODE_DIV || k->code_rule == VQ_CODE_DIV_TRUNC;
-        t.zero = zero ? (int32_t)vq_decode(k->elem, zero[i / group]) : 0;
-        vq_code_put(row, vq__bits(k->elem), first + i, vq__code_of(k, x[i], t));
+    if (k->code_rule == VQ_CODE_DIV && !k->scale2_kind) {
+        memcpy(by, scale, (size_t)n * sizeof *by);
+        return;
+    }
+    c.arith = VQ_F32;
+    c.code_rule = VQ_CODE_INV0;
+    for (i = 0; plain && i < n; i++) {
+        const float s = vq__step_of(&c, scale[i], 0.0f, g2).by;
+        by[i] = k->code_rule == VQ_CODE_INV ? vq__div(1.0f, scale[i]) : s;
+    }
+    for (i = 0; !plain && i < n; i++)
+        by[i] = vq__step_by(k, scale[i], reads ? vq__amax_for(k, amax[i], bound) : 0.0f, g2);
+}
+
+/* What holds for a group, four bytes of it, given to each of n elements, of whose first group
+   `at` went before. */
+VQ__BODY void vq__spread(const void *of, int64_t n, int64_t group, int64_t at, void *out)
+{
+    const char *from = (const char *)of;
+    char *to = (char *)out;
+    int64_t i = 0, j, end;
+    uint32_t u;
+    if (group == 1) { memcpy(to, from, (size_t)n * 4); return; }
+    if (group % VQ__TILE == 0 && at % VQ__TILE == 0)
+        for (; i + VQ__TILE <= n; i += VQ__TILE) {
+            memcpy(&u, from, 4);
+            for (j = i; j < i + VQ__TILE; j++) memcpy(to + 4 * j, &u, 4);
+            at += VQ__TILE;
+            if (at == group) { at = 0; from += 4; }
+        }
+    for (; i < n; at = 0, from += 4) {
+        memcpy(&u, from, 4);
+        for (end = n - i < group - at ? n : i + group - at; i < end; i++) memcpy(to + 4 * i, &u, 4);
     }
 }
-static void vq__values0(vq_dtype elem, const void *row, int64_t first, int64_t n, int64_t group,
-                        const float *s, const float *zero, float *out)
+
+/* n codes to columns first, ... of a row of 4- or 6-bit codes, and from there; where they begin on
+   a byte, whole bytes at once */
+VQ__BODY void vq__pack(int bits, const uint8_t *c, int64_t n, uint8_t *row, int64_t first)
 {
+    const int per = bits == 4 ? 2 : 4, bytes = per * bits / 8;
+    const int64_t whole = first % per ? 0 : n / per;
+    uint8_t *p = row + first * bits / 8;
     int64_t i;
-    for (i = 0; i < n; i++) {
-        float v = vq_decode(elem, vq_code_get(row, vq__bits(elem), first + i));
-        out[i] = vq__mul(vq__sub(v, zero ? zero[i / group] : 0.0f), s[i / group]);
+    int j;
+    for (i = 0; i < whole; i++) {
+        uint32_t w = 0;
+        for (j = 0; j < per; j++) w |= (c[per * i + j] & ((1u << bits) - 1u)) << j * bits;
+        for (j = 0; j < bytes; j++) p[bytes * i + j] = (uint8_t)(w >> 8 * j);
+    }
+    for (i *= per; i < n; i++) vq_code_put(row, bits, first + i, c[i]);
+}
+
+VQ__BODY void vq__unpack(int bits, const uint8_t *row, int64_t first, int64_t n, uint8_t *c)
+{
+    const int per = bits == 4 ? 2 : 4, bytes = per * bits / 8;
+    const int64_t whole = first % per ? 0 : n / per;
+    const uint8_t *p = row + first * bits / 8;
+    int64_t i;
+    int j;
+    for (i = 0; i < whole; i++) {
+        uint32_t w = 0;
+        for (j = 0; j < bytes; j++) w |= (uint32_t)p[bytes * i + j] << 8 * j;
+        for (j = 0; j < per; j++) c[per * i + j] = (uint8_t)(w >> j * bits & ((1u << bits) - 1u));
+    }
+    for (i *= per; i < n; i++) c[i] = (uint8_t)vq_code_get(row, bits, first + i);
+}
+
+/* The small floats as numbers, as vq__mini_to_f32() takes them: one loop serves them all. */
+typedef struct vq__mini { uint32_t mbits, bias, sign, inf, nan, code_of_nan; } vq__mini;
+
+static const vq__mini vq__minis[] = {
+    { 3, 7,  0x80, 0x80, 0x7f, 0x7f }, { 3, 8,  0x80, 0x80, 0,    0x80 },    /* e4m3fn, fnuz */
+    { 2, 15, 0x80, 0x7c, 0x7d, 0x7f }, { 2, 16, 0x80, 0x80, 0,    0x80 },    /* e5m2, fnuz */
+    { 3, 1,  0x20, 0x20, 0x20, 0x1f }, { 2, 3,  0x20, 0x20, 0x20, 0x1f },    /* e2m3, e3m2 */
+    { 1, 1,  0x8,  0x8,  0x8,  0x7 }                                         /* e2m1 */
+};
+
+VQ__BODY vq__mini vq__mini_of(vq_dtype t)
+{
+    return vq__minis[t <= VQ_E5M2FNUZ ? t - VQ_E4M3FN : t - VQ_E2M3 + 4];
+}
+
+/* vq_encode() of what vq__scaled() leaves, at most the format's largest or NaN, by one sum: f32
+   rounds to nearest even where its last bit is the code's. v comes from memory, not a product. */
+VQ__BODY uint32_t vq__near_mini(float v, vq__mini f)
+{
+    const uint32_t low = (128u - f.bias) << 23, wide = (23u - f.mbits) << 23;
+    uint32_t u = vq__f32_bits(v), mag = u & 0x7fffffffu, top = mag & 0x7f800000u, code;
+    top = top > low ? top : low;
+    code = vq__f32_bits(vq__f32_make(mag) + vq__f32_make(top + wide)) - (top + wide)
+         + ((top - low) >> (23u - f.mbits));
+    code |= ((f.code_of_nan == 0x80u) & !code) ? 0u : (u >> 31) * f.sign;  /* no -0 that is NaN */
+    return mag > 0x7f800000u ? f.code_of_nan : code;
+}
+
+VQ__BODY int32_t vq__near_int(float v)                       /* within 2^22 */
+{
+    return (int32_t)(vq__f32_bits((v == v ? v : 0.0f) + 12582912.0f) - 0x4b400000u);
+}
+
+/* Of whole lines of elements. */
+VQ__BODY void vq__encode_run(const vq_key *k, const float *v, const int32_t *zero, int64_t n,
+                             uint8_t *out)
+{
+    const int32_t lowest = (int32_t)vq__key_lowest(k), most = (int32_t)k->code_max;
+    const vq__mini f = vq__mini_of(k->elem >= VQ_INT8 ? VQ_E2M1 : k->elem);
+    int64_t i, j;
+#define EACH(code) \
+        for (i = 0; i < n; i += VQ__LINE) \
+            for (j = i; j < i + VQ__LINE; j++) out[j] = (uint8_t)(code);
+    if (zero) { EACH(vq__code_beside(vq__near_int(v[j]), zero[j], lowest, most)) }
+    else if (k->elem >= VQ_INT8) { EACH(vq__near_int(v[j])) }
+    else if (k->overflow == VQ_SATURATE) { EACH(vq__near_mini(v[j], f)) }
+    else for (i = 0; i < n; i++) out[i] = (uint8_t)vq_encode(k->elem, v[i], VQ_NONFINITE);
+#undef EACH
+}
+
+/* vq__code_of() of n elements into columns first, ... of a row; zero: NULL if the key has none */
+VQ__BODY void vq__do_codes(const vq_key *k, const float *x, int64_t n, int64_t group,
+                           const float *by, const int32_t *zero, void *row, int64_t first)
+{
+    const int bits = vq__bits(k->elem);
+    float v[VQ__RUN] VQ__ALIGNED, s[VQ__RUN] VQ__ALIGNED;
+    int32_t z[VQ__RUN] VQ__ALIGNED;
+    uint8_t code[VQ__RUN] VQ__ALIGNED, *to;
+    int64_t i, j, len;
+    vq_key c = *k;
+    vq__step step = vq__step_rule(k);
+
+    if (k->arith != VQ_F32 || k->code_rule == VQ_CODE_DIV_TRUNC
+        || k->code_rule == VQ_CODE_AMAX_AWAY) {              /* one by one: nobody waits for them */
+        for (i = 0; i < n; i++) {
+            step.by = by[i / group];
+            step.zero = zero ? zero[i / group] : 0;
+            vq_code_put(row, bits, first + i, vq__code_of(k, x[i], step));
+        }
+        return;
+    }
+    c.arith = VQ_F32;
+    for (i = 0; i < n; i += len) {
+        len = n - i < VQ__RUN ? n - i : VQ__RUN;
+        for (j = len; j % VQ__LINE; j++) { v[j] = 0.0f; z[j] = 0; }
+        vq__spread(by + i / group, len, group, i % group, s);
+        if (zero) vq__spread(zero + i / group, len, group, i % group, z);
+#define X(R, D) \
+            c.code_rule = R; \
+            step.divide = D; \
+            for (j = 0; j < len; j++) { step.by = s[j]; v[j] = vq__scaled(&c, x[i + j], step); }
+        if (k->code_rule == VQ_CODE_DIV) { X(VQ_CODE_DIV, 1) } else { X(VQ_CODE_INV, 0) }
+#undef X
+        to = bits == 8 && len % VQ__LINE == 0 ? (uint8_t *)row + first + i : code;
+        vq__encode_run(k, v, zero ? z : NULL, vq__up(len, VQ__LINE), to);
+        if (to != code) continue;
+        if (bits == 8) memcpy((uint8_t *)row + first + i, code, (size_t)len);
+        else if (bits == 6) vq__pack(6, code, len, (uint8_t *)row, first + i);
+        else vq__pack(4, code, len, (uint8_t *)row, first + i);
     }
 }
-static void vq__act0(vq_act_kind act, vq_dtype as, float *x, int64_t n)
+
+/* vq__mag_of_code(), by a conversion and an exact product. */
+VQ__BODY uint32_t vq__mag_by_product(uint32_t code, vq__mini f)
+{
+    float sub = vq__times((float)(int32_t)code, vq__f32_make((128u - f.bias - f.mbits) << 23));
+    return code >> f.mbits ? (code << (23u - f.mbits)) + ((127u - f.bias) << 23)
+                           : vq__f32_bits(sub);
+}
+
+/* The codes come as words: gcc would compare them as the bytes they were. */
+VQ__BODY void vq__decode_run(vq_dtype elem, const uint32_t *code, const float *zero,
+                             const float *s, int64_t n, float *out)
+{
+    const vq__mini f = vq__mini_of(elem >= VQ_INT8 ? VQ_E2M1 : elem);
+    int64_t i, j;
+#define EACH(value) \
+    for (i = 0; i < n; i += VQ__LINE) \
+        for (j = i; j < i + VQ__LINE; j++) out[j] = vq__times(vq__sub(value, zero[j]), s[j]);
+    if (elem < VQ_INT8) {
+        EACH(vq__mini_to_f32(code[j], vq__mag_by_product(code[j] & (f.sign - 1u), f), f.sign, \
+                             f.inf, f.nan))
+    } else if (elem == VQ_INT8) { EACH((float)((int32_t)(code[j] ^ 0x80u) - 128)) }
+    else if (elem == VQ_INT4) { EACH((float)((int32_t)(code[j] ^ 0x8u) - 8)) }
+    else { EACH((float)(int32_t)code[j]) }
+#undef EACH
+}
+
+/* (vq_decode() - zero) * s of n codes in columns first, ... of a row, in f32; zero may be NULL */
+VQ__BODY void vq__do_values(vq_dtype elem, const void *row, int64_t first, int64_t n, int64_t group,
+                            const float *s, const float *zero, float *out)
+{
+    const int bits = vq__bits(elem);
+    float v[VQ__RUN] VQ__ALIGNED, by[VQ__RUN] VQ__ALIGNED, z[VQ__RUN] VQ__ALIGNED;
+    uint32_t word[VQ__RUN] VQ__ALIGNED;
+    uint8_t code[VQ__RUN] VQ__ALIGNED;
+    int64_t i, j, len, full;
+    memset(z, 0, sizeof z);
+    for (i = 0; i < n; i += len) {
+        len = n - i < VQ__RUN ? n - i : VQ__RUN;
+        full = vq__up(len, VQ__LINE);
+        for (j = len; j < full; j++) { code[j] = 0; by[j] = 0.0f; }
+        if (bits == 8) memcpy(code, (const uint8_t *)row + first + i, (size_t)len);
+        else if (bits == 6) vq__unpack(6, (const uint8_t *)row, first + i, len, code);
+        else vq__unpack(4, (const uint8_t *)row, first + i, len, code);
+        for (j = 0; j < full; j++) word[j] = code[j];
+        vq__spread(s + i / group, len, group, i % group, by);
+        if (zero) vq__spread(zero + i / group, len, group, i % group, z);
+        vq__decode_run(elem, word, z, by, full, len == full ? out + i : v);
+        if (len < full) memcpy(out + i, v, (size_t)len * 4);
+    }
+}
+
+/* What engines run is bf16; the other types take the definition, element by element. */
+#define VQ__BF16_ACTS(X) \
+    X(VQ_ACT_SILU, vq__silu_bf16) X(VQ_ACT_GELU, vq__gelu_bf16) \
+    X(VQ_ACT_GELU_TANH, vq__gelu_tanh_bf16) X(VQ_ACT_GELU_QUICK, vq__gelu_quick_bf16) \
+    X(VQ_ACT_RELU2, vq__relu2_bf16)
+
+VQ__BODY float vq__relu2_bf16(float v) { return vq__relu2(v, VQ_BF16); }
+
+/* vq__act_of() in place */
+VQ__BODY void vq__do_act(int wide, vq_act_kind act, vq_dtype as, float *x, int64_t n)
 {
     int64_t i;
-    for (i = 0; i < n; i++) x[i] = vq__act_of(act, as, x[i]);
+    if (!wide || as != VQ_BF16) {
+        for (i = 0; i < n; i++) x[i] = vq__act_of(act, as, x[i]);
+        return;
+    }
+#define X(A, f) for (i = 0; act == A && i < n; i++) x[i] = f(x[i]);
+    VQ__BF16_ACTS(X)
+#undef X
 }
-static void vq__gate0(const vq__gating *how, vq_dtype type, const float *g, const float *u,
-                      int64_t n, float *out)
+
+/* f * u in bf16: vq__gate_product() */
+VQ__BODY void vq__do_gate(const float *u, float most, int64_t n, float *f)
 {
     int64_t i;
-    for (i = 0; i < n; i++) out[i] = vq__gate_of(how, type, g[i], u[i]);
+    for (i = 0; i < n; i++) f[i] = vq__gate_bf16(f[i], vq__up_in(u[i], most));
 }
-static void vq__add0(float *x, const float *y, int64_t n)
+
+VQ__BODY void vq__do_add(float *x, const float *y, int64_t n)
 {
     int64_t i;
     for (i = 0; i < n; i++) x[i] = vq__add(x[i], y[i]);
 }
-static void vq__times0(float *x, const float *y, int64_t n)
+
+VQ__BODY void vq__do_times(float *x, const float *y, int64_t n)
 {
     int64_t i;
     for (i = 0; i < n; i++) x[i] = vq__times(x[i], y[i]);
 }
-static void vq__shift0(float *x, int64_t n, float by)
+
+VQ__BODY void vq__do_shift(float *x, int64_t n, float by)                /* x - by */
 {
     int64_t i;
     for (i = 0; i < n; i++) x[i] = vq__sub(x[i], by);
 }
-static void vq__scale0(float *x, int64_t n, float by)
+
+VQ__BODY void vq__do_scale(float *x, int64_t n, float by)                /* x * by */
 {
     int64_t i;
     for (i = 0; i < n; i++) x[i] = vq__times(x[i], by);
 }
-static void vq__sum0(int squares, const float *x, int64_t n, float *p)
+
+/* Up to 1,024 elements, each to its partial. */
+VQ__BODY void vq__do_sum(int wide, int squares, const float *x, int64_t n, float *p)
 {
     int64_t i;
-    for (i = 0; i < n; i++)
-        p[i] = squares ? vq__partial_square(p[i], x[i]) : vq__partial_sum(p[i], x[i]);
+#if defined(__GNUC__)
+    for (i = 0; wide && squares && i < n; i++) p[i] = __builtin_fmaf(x[i], x[i], p[i]);
+    if (wide && squares) return;
+#endif
+    (void)wide;
+    for (i = 0; squares && i < n; i++) p[i] = vq__partial_square(p[i], x[i]);
+    for (i = 0; !squares && i < n; i++) p[i] = vq__partial_sum(p[i], x[i]);
 }
+
+#define X(name, parameters, arguments) \
+    static void vq__##name##_plain parameters { enum { wide = 0 }; vq__do_##name arguments; }
+VQ__LOOP_LIST(X)
+#undef X
+#if defined(__GNUC__) && defined(__x86_64__) && !defined(__CUDACC__) && !defined(__HIP__)
+#define VQ__LOOPS_X86
+#define X(name, parameters, arguments) __attribute__((target("avx2,fma"))) \
+    static void vq__##name##_avx2 parameters { enum { wide = 1 }; vq__do_##name arguments; }
+VQ__LOOP_LIST(X)
+#undef X
+#define X(name, parameters, arguments) \
+    __attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"))) \
+    static void vq__##name##_avx512 parameters { enum { wide = 1 }; vq__do_##name arguments; }
+VQ__LOOP_LIST(X)
+#undef X
+#endif
+
+/* The first whose caps are there is the one to take. */
 static const vq__loops vq__loops_of[] = {
-    { "plain", 0, vq__load0, vq__store0, vq__amax0, vq__range0, vq__scales0, vq__steps0, vq__codes0,
-      vq__values0, vq__act0, vq__gate0, vq__add0, vq__times0, vq__shift0, vq__scale0, vq__sum0 }
+#ifdef VQ__LOOPS_X86
+#define X(name, parameters, arguments) , vq__##name##_avx512
+    { "avx512", VQ_CAP(AVX512) | VQ_CAP(AVX2) | VQ_CAP(FMA) VQ__LOOP_LIST(X) },
+#undef X
+#define X(name, parameters, arguments) , vq__##name##_avx2
+    { "avx2", VQ_CAP(AVX2) | VQ_CAP(FMA) VQ__LOOP_LIST(X) },
+#undef X
+#endif
+#define X(name, parameters, arguments) , vq__##name##_plain
+    { "plain", 0 VQ__LOOP_LIST(X) }
+#undef X
 };
+
+#ifdef VQ__LOOPS_OPTIMIZED
+#pragma GCC pop_options
+#endif
 
 /* The first that this machine has the instructions for. */
 static const vq__loops *vq__pick_loops(uint32_t caps)
@@ -5735,7 +6258,7 @@ VQ__SHARED void vq__gather(const vq__source *src, const vq__tile_of *t, int rang
             n = vq__min64(t->c1 - c, VQ__PIECE);
             src->rows(src, r, c, n, x);
             src->loops->amax(x, n, t->wide, st->amax, st->nan);
-            if (range) src->loops->range(x, n, t->wide, st->lo, st->hi);
+            if (range) src->loops->range(x, n, t->wide, st->lo, st->hi, st->nan);
         }
     for (i = 0; i < t->m; i++) {
         if (st->amax[i] == 0x7f800000u) st->amax[i] = vq__f32_bits(largest);
@@ -5774,6 +6297,51 @@ VQ__SHARED void vq__put_row(const vq_tensor *t, int64_t g, int64_t h, int64_t m,
     else for (i = 0; i < m; i++) vq__put_code(t, g, h + i, code[i]);
 }
 
+/* vq__zero_of() of n groups */
+VQ__SHARED void vq__zeros_of(const vq_key *k, const float *scale, const float *lo, int64_t n,
+                             int32_t *zero)
+{
+    vq__group of = VQ_ZERO;
+    int64_t i;
+    for (i = 0; i < n; i++) {
+        of.lo = lo[i];
+        zero[i] = vq__zero_of(k, &of, scale[i]);
+    }
+}
+
+/* Zero points need a min and a max that include 0. */
+VQ__SHARED void vq__include_0(vq__stats *st, int64_t m)
+{
+    int64_t i;
+    for (i = 0; i < m; i++) {
+        st->lo[i] = st->lo[i] < 0.0f ? st->lo[i] : 0.0f;
+        st->hi[i] = st->hi[i] > 0.0f ? st->hi[i] : 0.0f;
+    }
+}
+
+/* The same as values, and zero points. */
+VQ__SHARED void vq__get_values(const vq_tensor *t, int64_t g, int64_t h, int64_t m, float *value)
+{
+    uint32_t code[VQ__GROUPS];
+    int64_t i;
+    vq__get_row(t, g, h, m, code);
+    if (t->dtype == VQ_F32) memcpy(value, code, (size_t)m * 4);
+    else for (i = 0; i < m; i++) value[i] = vq_decode(t->dtype, code[i]);
+}
+
+VQ__SHARED void vq__get_zeros(const vq_tensor *t, int64_t g, int64_t h, int64_t m, int32_t *zero)
+{
+    int64_t i;
+    for (i = 0; i < m; i++) zero[i] = (int32_t)vq__get(t, g, h + i);
+}
+
+VQ__SHARED void vq__put_zeros(const vq_tensor *t, int64_t g, int64_t h, int64_t m,
+                              const int32_t *zero)
+{
+    int64_t i;
+    for (i = 0; i < m; i++) vq__put_code(t, g, h + i, (uint32_t)zero[i]);
+}
+
 VQ__SHARED float vq__scalar(const vq_tensor *t, float absent)
 {
     return t->rank ? vq__get(t, 0, 0) : absent;
@@ -5788,8 +6356,9 @@ VQ__SHARED void vq__quantize(const vq__source *src, const vq__sink *s, int64_t f
     const vq__loops *f = src->loops;
     const int fixed = (k->flags & VQ_KEY_STATIC) != 0, asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
     const float bound = vq__scalar(s->bound, 0.0f), g2 = vq__scalar(s->scale2, 1.0f);
-    float x[VQ__PIECE], by[VQ__GROUPS];
-    uint32_t code[VQ__GROUPS], zero[VQ__GROUPS];
+    float x[VQ__PIECE], value[VQ__GROUPS], by[VQ__GROUPS];
+    uint32_t code[VQ__GROUPS];
+    int32_t zero[VQ__GROUPS];
     vq__stats st;
     vq__tile_of t;
     int64_t r, c, n;
@@ -5799,16 +6368,18 @@ VQ__SHARED void vq__quantize(const vq__source *src, const vq__sink *s, int64_t f
     while (vq__next_tile(k, rows, cols, &t)) {
         const int kept = !fixed && t.r1 - t.r0 == 1 && t.c1 - t.c0 <= VQ__PIECE;
         if (fixed) {
-            vq__get_row(s->scale, t.g, t.h, t.m, code);
-            if (asym) vq__get_row(s->zero, t.g, t.h, t.m, zero);
-            f->steps(k, code, t.m, g2, by);
+            vq__get_values(s->scale, t.g, t.h, t.m, value);
+            if (asym) vq__get_zeros(s->zero, t.g, t.h, t.m, zero);
         } else {
             vq__clear_stats(&st, t.m);
             vq__gather(src, &t, asym, &st, x);
-            f->scales(k, st.amax, st.lo, st.hi, st.nan, t.m, bound, g2, code, by, zero);
+            vq__include_0(&st, t.m);
+            f->scales(k, st.amax, st.lo, st.hi, st.nan, t.m, bound, g2, code, value);
             vq__put_row(s->scale, t.g, t.h, t.m, code);
-            if (asym) vq__put_row(s->zero, t.g, t.h, t.m, zero);
+            if (asym) vq__zeros_of(k, value, st.lo, t.m, zero);
+            if (asym) vq__put_zeros(s->zero, t.g, t.h, t.m, zero);
         }
+        f->steps(k, value, st.amax, t.m, bound, g2, by);
         for (r = t.r0; r < t.r1; r++)
             for (c = t.c0; c < t.c1; c += n) {
                 n = vq__min64(t.c1 - c, VQ__PIECE);
@@ -5834,7 +6405,6 @@ VQ__SHARED void vq__dequantize(const vq__loops *f, const vq__coded *c, int64_t r
     const int asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
     const float g2 = vq__scalar(c->scale2, 1.0f);
     float s[VQ__GROUPS], zero[VQ__GROUPS];
-    uint32_t code[VQ__GROUPS];
     int64_t group[2], count[2], m, i, take;
 
     vq_key_group(k, c->q->shape[0], c->q->shape[1], group, count);
@@ -5843,13 +6413,9 @@ VQ__SHARED void vq__dequantize(const vq__loops *f, const vq__coded *c, int64_t r
         m = inside || group[1] >= n ? 1 : vq__min64((n - 1) / group[1] + 1, VQ__GROUPS);
         take = inside ? vq__min64(group[1] - inside, n)
              : m == 1 ? vq__min64(group[1], n) : vq__min64(m * group[1], n);
-        vq__get_row(c->scale, g, h, m, code);
-        for (i = 0; i < m; i++)
-            s[i] = vq__value_scale(k, vq_decode(k->scale_type, code[i]), g2);
-        if (asym) {
-            vq__get_row(c->zero, g, h, m, code);
-            for (i = 0; i < m; i++) zero[i] = vq_decode(k->elem, code[i]);
-        }
+        vq__get_values(c->scale, g, h, m, s);
+        for (i = 0; k->scale2_kind && i < m; i++) s[i] = vq__value_scale(k, s[i], g2);
+        if (asym) vq__get_values(c->zero, g, h, m, zero);
         f->values(k->elem, vq__row_of(c->q, row), col, take, group[1], s, asym ? zero : NULL, out);
     }
 }
@@ -6016,6 +6582,21 @@ static void vq__ref_act(const vq__loops *f, const void *args)
 /* A plane of x, and how its gate works. */
 typedef struct vq__gated { const vq_tensor *x; vq__gating how; } vq__gated;
 
+/* f(g) * u of n elements of `type` into g */
+static void vq__gate_run(const vq__loops *f, const vq__gating *how, vq_dtype type, float *g,
+                         const float *u, int64_t n)
+{
+    const float most = vq__gate_limit(how, type);
+    vq__gating h = *how;
+    int64_t i;
+    h.mid = vq__mid_of(how->mid, type);
+    if (h.mid == VQ_BF16 && h.act != VQ_ACT_SWIGLU_OAI) {
+        for (i = 0; how->limit > 0.0f && i < n; i++) g[i] = vq__gate_in(g[i], most);
+        f->act(h.act, VQ_BF16, g, n);
+        f->gate(u, most, n, g);
+    } else for (i = 0; i < n; i++) g[i] = vq__gate_of(&h, most, g[i], u[i]);
+}
+
 static void vq__rows_gated(const vq__source *s, int64_t row, int64_t col, int64_t n, float *out)
 {
     const vq__gated *d = (const vq__gated *)s->from;
@@ -6026,16 +6607,14 @@ static void vq__rows_gated(const vq__source *s, int64_t row, int64_t col, int64_
     for (; n > 0; n -= m, col += m, out += m) {
         m = vq__min64(n, VQ__STEP);
         if (d->how.gate == VQ_GATE_EVEN) {
-            float up[VQ__STEP];
             s->loops->load(x->dtype, vq__at(x, row, 2 * col), 2 * m, in);
-            for (i = 0; i < m; i++) { up[i] = in[2 * i + 1]; in[i] = in[2 * i]; }
-            s->loops->gate(&d->how, x->dtype, in, up, m, out);
-            continue;
+            for (i = 0; i < m; i++) { out[i] = in[2 * i]; in[i] = in[2 * i + 1]; }
+        } else {
+            const int64_t second = d->how.gate == VQ_GATE_SECOND ? half : 0;
+            s->loops->load(x->dtype, vq__at(x, row, second + col), m, out);
+            s->loops->load(x->dtype, vq__at(x, row, half - second + col), m, in);
         }
-        s->loops->load(x->dtype, vq__at(x, row, col), m, in);
-        s->loops->load(x->dtype, vq__at(x, row, half + col), m, in + VQ__STEP);
-        i = d->how.gate == VQ_GATE_SECOND ? VQ__STEP : 0;
-        s->loops->gate(&d->how, x->dtype, in + i, in + (VQ__STEP - i), m, out);
+        vq__gate_run(s->loops, &d->how, x->dtype, out, in, m);
     }
 }
 
@@ -6463,8 +7042,9 @@ static void vq__ref_calibrate(const vq__loops *f, const void *args)
     const int asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
     const float bound = vq__scalar(&a->bound, 0.0f), g2 = vq__scalar(&a->scale2, 1.0f);
     const int64_t rows = vq__empty(&a->scale) ? 0 : a->scale.shape[0], cols = a->scale.shape[1];
-    float by[VQ__GROUPS];
-    uint32_t code[VQ__GROUPS], zero[VQ__GROUPS];
+    float value[VQ__GROUPS];
+    uint32_t code[VQ__GROUPS];
+    int32_t zero[VQ__GROUPS];
     vq__stats st;
     int64_t g, h, m, i;
 
@@ -6484,12 +7064,14 @@ static void vq__ref_calibrate(const vq__loops *f, const void *args)
                 st.nan[i] = u > 0x7f800000u;
                 st.amax[i] = u > 0x7f800000u ? 0u : u == 0x7f800000u ? 0x7f7fffffu : u;
             }
-            f->scales(k, st.amax, st.lo, st.hi, st.nan, m, bound, g2, code, by, zero);
+            vq__include_0(&st, m);
+            f->scales(k, st.amax, st.lo, st.hi, st.nan, m, bound, g2, code, value);
+            if (asym) vq__zeros_of(k, value, st.lo, m, zero);
             for (i = 0; i < m; i++)
                 if (st.nan[i])
                     code[i] = vq_encode(k->scale_type, vq__f32_make(0x7fc00000u), VQ_SATURATE);
             vq__put_row(&a->scale, g, h, m, code);
-            if (asym) vq__put_row(&a->zero, g, h, m, zero);
+            if (asym) vq__put_zeros(&a->zero, g, h, m, zero);
         }
     vq__pad(&a->scale);
     if (asym) vq__pad(&a->zero);

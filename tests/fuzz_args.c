@@ -27,9 +27,19 @@ enum { TENSORS = 16, ROOM = 1 << 17, MARGIN = 256, FIELDS = 48, ROWS = 8 };
 static const uint8_t *in;
 static size_t left;
 
-static uint32_t byte(void)                         /* 0 where there is no more */
+static uint32_t next(uint64_t *state)              /* splitmix64, top half */
 {
-    if (!left) return 0;
+    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return (uint32_t)((z ^ (z >> 31)) >> 32);
+}
+
+static uint64_t beyond;                            /* what follows the input: made from all of it */
+
+static uint32_t byte(void)
+{
+    if (!left) return next(&beyond) >> 24;
     left--;
     return *in++;
 }
@@ -185,7 +195,7 @@ static uint8_t *slot[TENSORS];
 static int64_t  from[TENSORS], to[TENSORS];        /* of each slot the bytes that are looked at */
 static uint8_t  before[TENSORS][ROOM], after[TENSORS][ROOM], use[TENSORS][ROOM];
 
-enum { READ = 1, WRITTEN = 2, TWICE = 4, IS_PAD = 0xa5 };
+enum { READ = 1, WRITTEN = 2, TWICE = 4, MADE = 16, IS_PAD = 0xa5 };
 
 static void make_walls(void)
 {
@@ -203,13 +213,7 @@ static void make_walls(void)
 
 static uint64_t seed;
 
-static uint32_t noise(void)                        /* splitmix64, top half */
-{
-    uint64_t z = (seed += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return (uint32_t)((z ^ (z >> 31)) >> 32);
-}
+static uint32_t noise(void) { return next(&seed); }
 
 static int64_t up(int64_t n, int64_t to_multiple)
 {
@@ -305,7 +309,7 @@ static void open_gaps(void)
 /* --- arguments ------------------------------------------------------------------ */
 
 static int64_t rows_wanted, cols_wanted;
-static vq_dtype float_wanted;
+static vq_dtype type_wanted;
 
 static void find_views(void)
 {
@@ -391,13 +395,14 @@ static void start_args(void)
     static const int64_t rows[] = { 2, 1, 3, 4, 5, 7, 0, 9, 17, 33, 129 };
     static const int64_t cols[] = { 128, 64, 32, 16, 1, 2, 3, 5, 8, 15, 17, 31, 33, 65, 100, 127,
                                     129, 130, 192, 256, 257, 0, 300, 513 };
-    static const vq_dtype type[] = { VQ_F32, VQ_BF16, VQ_F16 };
+    static const vq_dtype type[] = { VQ_F32, VQ_BF16, VQ_F16, VQ_E8M0, VQ_UE4M3, VQ_E4M3FN, VQ_E2M1,
+                                     VQ_E2M3, VQ_INT8 };
     int i;
     rows_wanted = rows[pick(COUNT(rows))];
     cols_wanted = cols[pick(COUNT(cols))];
     if (rows_wanted * cols_wanted > 4096) rows_wanted = 2;         /* fast */
-    float_wanted = type[pick(COUNT(type))];
-    planes = pick(6) == 5 ? 1 + (int64_t)pick(3) : 0;
+    type_wanted = type[pick(COUNT(type))];
+    planes = pick(3) == 2 ? 1 + (int64_t)pick(3) : 0;
     memset(args, 0, args_size[op]);
     call()->report = why;
     for (i = 0; i < field_count; i++) {
@@ -421,8 +426,8 @@ static void start_args(void)
             shape[0] = planes;
             shape[1] = rows_wanted;
             shape[2] = cols_wanted;
-            *(vq_tensor *)p = planes ? vq_tensor_nd(NULL, float_wanted, 3, shape, VQ_HOST)
-                                     : plain(float_wanted, rows_wanted, cols_wanted);
+            *(vq_tensor *)p = planes ? vq_tensor_nd(NULL, type_wanted, 3, shape, VQ_HOST)
+                                     : plain(type_wanted, rows_wanted, cols_wanted);
         }
     }
 }
@@ -481,7 +486,7 @@ static int repair(int times, int keep)             /* keep: strides, where they 
     }
     t = (vq_tensor *)p;
     switch (r->guard) {
-    case VQ_GUARD_PRESENT: *t = plain(float_wanted, rows_wanted, cols_wanted); return 1;
+    case VQ_GUARD_PRESENT: *t = plain(type_wanted, rows_wanted, cols_wanted); return 1;
     case VQ_GUARD_UNUSED:  memset(t, 0, sizeof *t); return 1;
     case VQ_GUARD_TYPE:
         t->dtype = (vq_dtype)lowest(r->needed, byte());
@@ -537,6 +542,7 @@ static vq_status plan(vq_choice *c)
 /* Other strides, another layout, the memory of its twin. */
 static void restyle(const view *v)
 {
+    static const int64_t off[] = { 0, -1, 4, -4 };
     vq_tensor *t = v->t, twin;
     const int last = t->rank - 1;
     int i;
@@ -557,6 +563,7 @@ static void restyle(const view *v)
         return;
     case 3:
     case 4:
+    case 5:
         if (t->rank != 2 && t->rank != 3) return;
         twin = vq_tensor_ordered(t->dtype, t->shape[last - 1], t->shape[last],
                                  (vq_order)pick(VQ_ORDER_COUNT), NULL, t->where);
@@ -566,23 +573,11 @@ static void restyle(const view *v)
             memmove(twin.stride + 1, twin.stride, 2 * sizeof *twin.stride);
             twin.rank = 3;
             twin.shape[0] = t->shape[0];
-            twin.stride[0] = (bytes < 1 ? 1 : bytes) + (pick(2) ? 0 : (int64_t)pick(9) - 4);
+            twin.stride[0] = (bytes < 1 ? 1 : bytes) + off[pick(4)];
         }
         *t = twin;
         if (t->rank == 2 && t->layout == VQ_PACKED_UE8M0 && pick(2))
             t->stride[1] += 4 * ((int64_t)pick(9) - 4);
-        return;
-    case 5:                                        /* three extents, or four, of two */
-        if (t->rank != 2) return;
-        for (i = 0; i < view_count; i++)
-            if (views[i].t->rank == 2 && views[i].t->layout == VQ_STRIDED) {
-                vq_tensor *u = views[i].t;
-                u->rank = 3;
-                u->shape[2] = u->shape[1];
-                u->shape[1] = u->shape[0];
-                u->shape[0] = gap;
-                settle(u);
-            }
         return;
     case 6:
         for (i = 0; v->field->twin && i < view_count; i++)
@@ -1022,29 +1017,60 @@ static void same_run(void *user, int64_t at, int64_t n)
     }
 }
 
-/* Rows beyond a count are not touched: a byte that differs from the one in `after` was left alone,
-   there and here, and had other contents. */
-static int writes_all(void)
-{
 #ifndef VQ_NO_ACT
-    return op != VQ_OP_MASKED_ACT_MUL_QUANT;
-#else
-    return 1;
-#endif
+static void made_run(void *user, int64_t at, int64_t n)
+{
+    const view *v = (const view *)user;
+    int64_t k;
+    for (k = v->at + at; n; n--, k++) {
+        use[v->slot][k] |= MADE;
+        if (slot[v->slot][k] != after[v->slot][k])
+            broken("%s differs at byte %" PRId64, v->field->name, k - v->at);
+    }
 }
+
+/* Of what has a row for each row of an expert: the rows below the count, and no others. */
+static void look_at_counted(void)
+{
+    const vq_masked_act_mul_quant_args *a = (const vq_masked_act_mul_quant_args *)args;
+    int64_t e, k, w;
+    int32_t n;
+    int i;
+    for (i = 0; i < view_count; i++) {
+        const vq_tensor *t = views[i].t;
+        view one = views[i];
+        vq_tensor rows = *t;
+        if (!one.writes || !one.bytes) continue;
+        if (t == &a->status) { walk(t, made_run, &one); continue; }
+        rows.rank = 2;
+        memmove(rows.shape, rows.shape + 1, 2 * sizeof *rows.shape);
+        memmove(rows.stride, rows.stride + 1, 2 * sizeof *rows.stride);
+        for (e = 0; e < t->shape[0]; e++) {
+            memcpy(&n, (const char *)a->counts.data + 4 * e, 4);
+            rows.shape[0] = n < 0 ? 0 : n < t->shape[1] ? n : t->shape[1];
+            one.at = views[i].at + e * t->stride[0]
+                * (t->layout || vq_dtype_bits(t->dtype) < 8 ? 1 : vq_dtype_bits(t->dtype) / 8);
+            if (is_empty(&rows)) continue;
+            if (!t->layout) walk(&rows, made_run, &one);
+            else for (w = 0; w < (t->shape[2] + 3) / 4; w++)
+                made_run(&one, w * t->stride[2], 4 * rows.shape[0]);
+        }
+    }
+    for (i = 0; i < TENSORS; i++)
+        for (k = from[i]; k < to[i]; k++)
+            if (!(use[i][k] & MADE) && slot[i][k] != before[i][k])
+                broken("byte %" PRId64 " of slot %d is of no row below the count", k, i);
+}
+#endif
 
 static void look_at_outputs(void)                  /* in memory and in `after` */
 {
     int i;
-    int64_t k;
-    for (i = 0; i < TENSORS && !writes_all(); i++)
-        for (k = from[i]; k < to[i]; k++)
-            if (slot[i][k] != after[i][k]
-                && (slot[i][k] != before[i][k] || (after[i][k] ^ slot[i][k]) != 0xff))
-                broken("byte %" PRId64 " of slot %d is neither made nor left", k, i);
-    if (!writes_all()) return;
     for (i = 0; i < view_count; i++)               /* an extent of 0 writes nothing */
         if (views[i].t->rank && is_empty(views[i].t)) return;
+#ifndef VQ_NO_ACT
+    if (op == VQ_OP_MASKED_ACT_MUL_QUANT) { look_at_counted(); return; }
+#endif
     for (i = 0; i < view_count; i++) {
         pair p;
         p.v = &views[i];
@@ -1280,7 +1306,7 @@ static void fuzz_op(void)
     find_views();
     doing = "repair";
     for (i = 0; i < 40 && plan(&c) && repair(i, 0); i++) find_views();
-    for (n = (int)pick(4); n; n--) {
+    for (n = (int)pick(5); n; n--) {
         char *kept = (char *)malloc(args_size[op]);
         const int was_good = !plan(&c);
         memcpy(kept, args, args_size[op]);
@@ -1507,8 +1533,10 @@ enum { TEXT = VQ_OP_COUNT - 1, LOOSE, MODES };
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint32_t mode;
+    size_t i;
     in = data;
     left = size;
+    for (beyond = size, i = 0; i < size; i++) beyond = (beyond ^ data[i]) * UINT64_C(0x100000001b3);
     mode = pick(MODES);
     if (mode == TEXT) fuzz_text();
     else if (mode == LOOSE) fuzz_loose();

@@ -243,8 +243,7 @@ static const char *const others[] = {
     "float4_e2m1fn/float8_e8m0fnu/2x16/dyn/amax.trunc6/x.inv.amax/arith=bf16/bound=amax",
     "float6_e2m3fn/bf16/1x32/dyn/amax.ceil7.5/x.div.s/bound=scale/floor=scale:1e-4",
     "float6_e3m2fn/f32/3x-1/dyn/amax.even0.75/x.inv.s/scale2=mul",
-    "float8_e4m3fn/f32/1x32/dyn/amax.div300/x.inv0.s/arith=bf16/bound=scale/floor=amax:2"
-    "/scale2=div",
+    "float8_e4m3fn/f32/1x8/dyn/amax.div3/x.inv0.s/arith=bf16/bound=scale/floor=amax:2/scale2=div",
     "float8_e4m3fnuz/ue4m3/1x16/dyn/amax.div224/x.ratio/bound=amax/floor=amax:1e-4/scale2=div",
     "float8_e5m2/f16/-1x8/dyn/amax.recip57344/x.div.s/arith=bf16/nan=max/overflow=nonfinite",
     "int4/f32/1x32/dyn/amax.div7/x.inv.amax.away/arith=bf16/bound=amax",

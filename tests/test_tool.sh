@@ -769,6 +769,9 @@ observers_go_on_from_what_was_seen() {
         *) equal "$(data out/c | tr -d 0)" 11121 'bins in use' ;;
         esac
     done
+    st out/y "$(tensors x F32 1,1 0,4)" < in/four_first
+    works run minmax --key fp8_tensor --set running=1 -i out/y -o out/b &&
+        equal "$(data out/b)" 0000e0430000e043 'the range of 448'
     hex 00 00 00 00 | st out/lo "$(tensors lo F32 1,1 0,4)"
     refused 1 'no tensor hi' run minmax --key fp8_tensor --set running=1 -i out/x --also out/lo \
         -o out/z
@@ -910,6 +913,27 @@ experts_have_rows_of_their_own() {
         *) cmp -s out/c out/r || note "$order: other scales" ;;
         esac
     done
+}
+
+all_is_for_every_op() {
+    hex 38 40 7f 00 00 00 80 3f 00 00 00 40 01 01 00 00 00 40 > out/bytes
+    st out/x "$(tensors a F8_E4M3 1,4 0,4 b F32 2 4,12 flag BOOL 2 12,14 a.scale F32 1,1 14,18)" \
+        < out/bytes
+    works run cast --all --set out=bf16 -i out/x -o out/y || return
+    says 'skipped flag: has a type that is not known here'
+    equal "$(pick out/y a.y) $(pick out/y b.y) $(pick out/y a.scale.y)" \
+        '803f0040c07f0000 803f0040 0040'
+    works run fnuz_normalize --all -i out/x -o out/y || return
+    says 'skipped a.scale: has no scale'
+    equal "$(pick out/y a.y) $(pick out/y a.scale_out)" '38408000 00008040'
+    hex 01 02 03 04 05 06 | st out/x "$(tensors s U8 2,3 0,6 '"vq.dtype.s":"float8_e8m0fnu"')"
+    works run scale_convert --all --set layout=128x4 -i out/x -o out/y || return
+    works run scale_convert --all --set layout=rows -i out/y -o out/z &&
+        equal "$(data out/z)" 010203040506
+    { hex 38 00 00 80 3f 38; } |
+        st out/x "$(tensors a.q F8_E4M3 1,1 0,1 a.scale F32 1,1 1,5 b.y F8_E4M3 1,1 5,6)"
+    works run dequant --all --key fp8_token -i out/x -o out/y &&
+        says 'skipped b.y: neither NAME.q nor what goes with it'
 }
 
 compare_says_so_with_its_exit_code() {
@@ -1231,7 +1255,7 @@ for name in help_and_version_work what_cannot_be_read_is_usage names_that_are_un
     observed_scales_are_the_dynamic_ones observers_give_the_known_numbers \
     observers_go_on_from_what_was_seen requant_is_dequant_and_quant \
     fused_ops_are_the_ops_one_after_another activations_and_norms_give_the_known_numbers \
-    experts_have_rows_of_their_own \
+    experts_have_rows_of_their_own all_is_for_every_op \
     compare_says_so_with_its_exit_code int32_and_int64_stay_what_they_are \
     a_machine_without_an_instruction_gives_the_same_bytes help_lists_every_op_and_what_it_reads \
     a_signal_leaves_nothing an_input_that_shrinks_is_one_line an_error_leaves_the_old_output_alone \

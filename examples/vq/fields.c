@@ -33,14 +33,12 @@ int ends_in_out(const char *name)
     return n > 4 && !strcmp(name + n - 4, "_out");
 }
 
-/* The same field counts as LIKE in an op without a key: fnuz_normalize's scale. The counts of a
-   histogram are written, those of experts are read. */
+/* In an op without a key, as fnuz_normalize, a scale is like any other tensor. */
 static role role_of(vq_op op, const vq_field *f)
 {
     static const struct { const char *name; role is; } roles[] = {
         {"q", CODES}, {"scale", SCALE}, {"zero", ZERO}, {"bound", BOUND}, {"scale2", SCALE2},
-        {"amax", AMAX}, {"lo", LO}, {"hi", HI}, {"counts", COUNTS},
-        {"status", STATUS},
+        {"amax", AMAX}, {"lo", LO}, {"hi", HI}, {"counts", COUNTS}, {"status", STATUS},
     };
     const size_t n = strlen(f->name) - (ends_in_out(f->name) ? 4 : 0);
     size_t i;
@@ -123,7 +121,7 @@ int is_one(vq_op op, const vq_field *f)
     return role_of(op, f) == BOUND || role_of(op, f) == SCALE2;
 }
 
-int is_like(vq_op op, const vq_field *f)  { return role_of(op, f) == LIKE; }
+int is_like(vq_op op, const vq_field *f) { return role_of(op, f) == LIKE; }
 
 int is_grouped(vq_op op, const vq_field *f)
 {
@@ -260,7 +258,7 @@ static vq_tensor shaped(const options *o, const vq_field *f, const vq_tensor *mo
     case LO:
     case HI:
         return vq_tensor_nd(NULL, VQ_F32, rank, groups, VQ_HOST);
-    case COUNTS:
+    case COUNTS:                                  /* of experts' rows; else of a histogram */
         return f->kind == VQ_FIELD_IN ? vq_tensor_nd(NULL, VQ_INT32, 1, e, VQ_HOST)
              : vq_tensor_2d(NULL, VQ_INT64, 1, o->bins, VQ_HOST);
     default:

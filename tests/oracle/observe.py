@@ -175,8 +175,8 @@ def observers(tool, kind, x):
         key, errors = tool.key(name), []
         these = {n: a for n, a in x.items() if key.takes(a.shape)}
         for percent in PERCENTS:
-            tool.run("percentile", "--all", "--key", name, "--set", "percent=" + percent, "-i", source,
-                     "-o", tool.at("p"))
+            tool.run("percentile", "--all", "--key", name, "--set", "percent=" + percent, "-i",
+                     source, "-o", tool.at("p"))
             got = load(tool.at("p"))
             for n, a in these.items():
                 errors += differ(n + ".amax", got, percentile_of(key, a, percent))
@@ -239,8 +239,9 @@ def calibration(tool, kind, x):
         made, got = load(tool.at("c")), load(tool.at("q"))
         for n, a in these.items():
             s, used, lo = rules.scales(key, a, None, g2)
-            zero = rules.zero_points(key, rules.scale_values(key.scale, s), lo) if key.asym else None
-            q = rules.codes(key, a, rules.scale_values(key.scale, s), zero, used, g2)
+            v = rules.scale_values(key.scale, s)
+            zero = rules.zero_points(key, v, lo) if key.asym else None
+            q = rules.codes(key, a, v, zero, used, g2)
             errors += differ(n + ".scale", made, s)
             if key.asym:
                 errors += differ(n + ".zero", made, rules.pack(zero, key.bits))
@@ -357,11 +358,14 @@ def comparison(x, y, atol, rtol):
     order = np.argsort(-size, axis=None, kind="stable")[:min(4, wrong.sum())]
     worst = np.argwhere(np.ones_like(wrong))[order]
     out = {"mismatches": wrong.sum(), "count": a.size, "percent": 100.0 * wrong.sum() / a.size,
-           "NaN apart": nan_apart.sum(), "infinity apart": inf_apart.sum(), "bits apart": bits.sum(),
+           "NaN apart": nan_apart.sum(), "infinity apart": inf_apart.sum(),
+           "bits apart": bits.sum(),
            "max": off.max(initial=0), "mean": off.cumsum()[-1] / off.size if off.size else 0,
-           "max rel": rel.max(initial=0), "mean rel": rel.cumsum()[-1] / rel.size if rel.size else 0,
-           "max ulp": ulp.max(initial=0), "ulps": [(ulp == i).sum() for i in range(3)] +
-           [(ulp > 2).sum()], "first": [list(i) for i in first], "worst": [list(i) for i in worst]}
+           "max rel": rel.max(initial=0),
+           "mean rel": rel.cumsum()[-1] / rel.size if rel.size else 0,
+           "max ulp": ulp.max(initial=0),
+           "ulps": [(ulp == i).sum() for i in range(3)] + [(ulp > 2).sum()],
+           "first": [list(i) for i in first], "worst": [list(i) for i in worst]}
     for side, v in (("x", a), ("y", b)):
         fine = v[np.isfinite(v)]
         out[side] = [fine.min(), fine.max()] if fine.size else [0, 0]
@@ -413,11 +417,12 @@ def comparisons(tool, kind, x, verbose):
             ("int8_token_azp", "f32", "1e30", "1e30", "100")):
         errors = []
         tool.run("quant", "--all", "--key", name, "-i", source, "-o", tool.at("q"))
-        tool.run("dequant", "--all", "--key", name, "--set", "out=" + out, "-i", tool.at("q"), "-o",
-                 tool.at("y"))
+        tool.run("dequant", "--all", "--key", name, "--set", "out=" + out, "-i", tool.at("q"),
+                 "-o", tool.at("y"))
         y = load(tool.at("y"))
-        done = tool.call("run", "compare", "--all", "--set", "atol=" + atol, "--set", "rtol=" + rtol,
-                         "--set", "budget=" + budget, "-i", source, "--also", tool.at("y"))
+        done = tool.call("run", "compare", "--all", "--set", "atol=" + atol, "--set",
+                         "rtol=" + rtol, "--set", "budget=" + budget, "-i", source, "--also",
+                         tool.at("y"))
         found, bad = printed(done.stdout.splitlines()), 0
         for n, a in x.items():
             want = comparison(a, y[n + ".y"], atol, rtol)
@@ -429,14 +434,16 @@ def comparisons(tool, kind, x, verbose):
                 if not same(got[what], v):
                     errors.append("%s: %s: prints %s, needed %s" % (n, what, got[what], v))
             if not lines[0].startswith("passed: " if good else "FAILED: "):
-                errors.append("%s: prints %s, %.9g %% of %s" % (n, lines[0], want["percent"], budget))
+                errors.append("%s: prints %s, %.9g %% of %s" % (n, lines[0], want["percent"],
+                                                                budget))
             if budget == "0" and good != close(a, y[n + ".y"], atol, rtol):
                 errors.append("%s: numpy.testing.assert_allclose says otherwise" % n)
             if verbose:
                 print("\n".join([n] + lines))
         passes, fails = passes + len(x) - bad, fails + bad
         if done.returncode != (bad > 0):
-            errors.append("exit code %d, %d of %d beyond the budget" % (done.returncode, bad, len(x)))
+            errors.append("exit code %d, %d of %d beyond the budget" % (done.returncode, bad,
+                                                                        len(x)))
         case("compare_of_%s_under_%s_in_%s_is_numpy's" % (kind, name, out), errors)
     case("some_%s_pass_and_some_fail" % kind, [] if passes and fails else
          ["%d passed, %d failed" % (passes, fails)])
