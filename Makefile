@@ -1,6 +1,9 @@
 # make            tests, examples and the vq tool; a C99 compiler, and jansson for the tool
-# make test       every test, in about a minute
-# make demo       the main job on generated activations; prints what each op and key would do
+# make test       every test, in about two minutes
+# make demo       the main job on generated activations under every key; what each op would do; a
+#                 quantized feed-forward block, fused and not
+# make bench      the references' speed beside memcpy       BENCH_ARGS="fp8_group128"
+# make fuzz       arguments, files and kernels; a minute    needs clang's libFuzzer
 # make exhaustive every f32 through every encoder and through exp, erf, log1p; minutes
 # make check      what CI runs: warnings in C and C++, builds that tempt the compiler, docs
 # make sanitize   the tests under ASan and UBSan
@@ -24,20 +27,28 @@ TESTS    = $(patsubst tests/%.c,build/%,$(wildcard tests/test_*.c))
 EXAMPLES = $(patsubst examples/%.c,build/%,$(wildcard examples/*.c))
 MOCKS    = $(addprefix build/mock/,libcuda.so.1 libamdhip64.so.7 missing/libcuda.so.1 missing/libamdhip64.so.7) \
            build/libfast.so build/libvq_mock.so build/mock_archive
+STANDINS = $(addprefix build/,libvq_standin_64.so libvq_standin_32.so libstandin_faults_64.so libstandin_faults_32.so)
 JANSSON := $(shell pkg-config --libs jansson 2>/dev/null)
 TOOL     = $(if $(JANSSON),build/vq)
 
-all: $(TESTS) $(MOCKS) $(EXAMPLES) $(TOOL)
+all: $(TESTS) $(MOCKS) $(STANDINS) $(EXAMPLES) $(TOOL)
 	@[ -n "$(TOOL)" ] || echo "the vq tool was not built: pkg-config finds no jansson (Debian: libjansson-dev)"
 
 test: all
 	@sh tests/run.sh $(TESTS) build/mock_archive tests/test_demo.sh $(if $(TOOL),tests/test_tool.sh)
 
-demo: build/02_activations
+demo: build/02_activations build/03_feed_forward
 	@build/02_activations
+	@build/03_feed_forward
 
-exhaustive: build/test_formats build/test_numerics build/libfast.so
-	@VQ_TEST_SECONDS=7200 sh tests/run.sh build/test_formats build/test_numerics -- --exhaustive
+bench: build/bench
+	@build/bench $(BENCH_ARGS)
+
+fuzz: build/fuzz_kernels
+	@sh tests/run.sh tests/fuzz.sh build/fuzz_kernels
+
+exhaustive: build/test_formats build/test_numerics build/test_activations build/libfast.so
+	@VQ_TEST_SECONDS=7200 sh tests/run.sh build/test_formats build/test_numerics build/test_activations -- --exhaustive
 
 check: test build/docs
 	@sh tests/run.sh tests/check_builds.sh tests/check_markers.sh tests/check_limits.sh
@@ -75,6 +86,25 @@ build/mock_archive: tests/mock_kernels.c tests/mock_archive.c vq.h | build
 	rm -f build/libmock.a && ar rcs build/libmock.a build/mock_kernels.o
 	$(CC) $(WARN) -DVQ_WITH_HIP -DVQ_WITH_CUDA tests/mock_archive.c -o $@ -Lbuild -lmock -ldl
 
+# The kernels on a CPU. The compiler only says where memory is accessed: tests/standin/standin.cc is
+# what it calls, no sanitizer library is linked. These flags also stay under `make sanitize`.
+STANDIN_FLAGS = -std=c++17 $(WARN) -g -fPIC -fvisibility=hidden
+WATCHED = $(STANDIN_FLAGS) -O1 $(shell $(CXX) --version | grep -q clang || echo -fno-thread-jumps) \
+          -ffp-contract=off -fsanitize=thread,undefined -fno-sanitize=vptr -fno-sanitize-recover=undefined
+STANDIN = tests/standin/standin.cc tests/standin/standin.h tests/standin/hip/hip_runtime.h
+
+build/standin_%.o: $(STANDIN) | build
+	$(CXX) $(STANDIN_FLAGS) -O2 -DSTANDIN_WAVE=$* -c tests/standin/standin.cc -o $@
+build/standin_kernels.o: vq_kernels.hip vq.h $(STANDIN) | build
+	$(CXX) $(WATCHED) -I tests/standin -I . -x c++ -c vq_kernels.hip -o $@
+build/standin_faults.o: tests/standin/faults.hip $(STANDIN) | build
+	$(CXX) $(WATCHED) -I tests/standin -x c++ -c tests/standin/faults.hip -o $@
+build/libvq_standin_%.so: build/standin_kernels.o build/standin_%.o
+	$(CXX) -shared $^ -o $@ -ldl -lpthread
+build/libstandin_faults_%.so: build/standin_faults.o build/standin_%.o
+	$(CXX) -shared $^ -o $@ -ldl -lpthread
+build/test_kernels build/fuzz_kernels: tests/standin/differ.h tests/standin/standin.h $(STANDINS)
+
 # A kernel library exports its one symbol, and nothing that the compiler adds.
 build/%.map: | build
 	printf '{ global: vq_kernels_$*; local: *; };\n' > $@
@@ -104,5 +134,5 @@ install:
 
 build build/mock/missing: ; @mkdir -p $@
 clean: ; rm -rf build
-clean-tests: ; rm -rf $(TESTS) $(EXAMPLES) $(MOCKS) build/vq build/docs
-.PHONY: all test demo exhaustive check sanitize oracle docs hip cuda device install clean clean-tests
+clean-tests: ; rm -rf $(TESTS) $(EXAMPLES) $(MOCKS) $(STANDINS) build/vq build/docs build/bench build/fuzz_kernels
+.PHONY: all test demo bench fuzz exhaustive check sanitize oracle docs hip cuda device install clean clean-tests

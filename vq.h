@@ -5650,19 +5650,32 @@ typedef struct vq__loops {
 
 #define VQ__WIDES(X) X(VQ_F32, uint32_t) X(VQ_F16, uint16_t) X(VQ_BF16, uint16_t)
 
+/* The magnitude of a small float's code as f32 bits: vq__mag_of_code(), by a conversion and an
+   exact product in place of the loop. */
+VQ__BODY uint32_t vq__near_mag(uint32_t m, uint32_t mbits, uint32_t bias)
+{
+    float sub = vq__times((float)(int32_t)m, vq__f32_make((128u - bias - mbits) << 23));
+    return m >> mbits ? (m << (23u - mbits)) + ((127u - bias) << 23) : vq__f32_bits(sub);
+}
+
+VQ__BODY float vq__near_f16(uint16_t c)
+{
+    uint32_t u = c, m = u & 0x7fffu, mag = vq__near_mag(m, 10, 15);
+    mag = m >= 0x7c00u ? 0x7f800000u | (m & 0x3ffu) << 13 : mag;
+    return vq__f32_make((u & 0x8000u) << 16 | mag);
+}
+
 /* vq_decode() of n elements of f32, f16 or bf16 */
 VQ__BODY void vq__do_load(vq_dtype t, const void *x, int64_t n, float *out)
 {
     const char *p = (const char *)x;
     int64_t i;
-#define X(T, word) \
-    for (i = 0; t == T && i < n; i++) { \
-        word c; \
-        memcpy(&c, p + i * (int64_t)sizeof c, sizeof c); \
-        out[i] = vq__decode(T, c); \
-    }
-    VQ__WIDES(X)
-#undef X
+    uint16_t c;
+    if (t == VQ_F32) { memcpy(out, x, (size_t)n * sizeof *out); return; }
+    if (t == VQ_BF16)
+        for (i = 0; i < n; i++) { memcpy(&c, p + 2 * i, 2); out[i] = vq_f32_from_bf16(c); }
+    else
+        for (i = 0; i < n; i++) { memcpy(&c, p + 2 * i, 2); out[i] = vq__near_f16(c); }
 }
 
 /* vq_encode() to them, under VQ_NONFINITE */
@@ -5859,7 +5872,11 @@ VQ__BODY void vq__unpack(int bits, const uint8_t *row, int64_t first, int64_t n,
     const uint8_t *p = row + first * bits / 8;
     int64_t i;
     int j;
-    for (i = 0; i < whole; i++) {
+    for (i = 0; bits == 4 && i < whole; i++) {
+        c[2 * i] = p[i] & 15u;
+        c[2 * i + 1] = (uint8_t)(p[i] >> 4);
+    }
+    for (; i < whole; i++) {
         uint32_t w = 0;
         for (j = 0; j < bytes; j++) w |= (uint32_t)p[bytes * i + j] << 8 * j;
         for (j = 0; j < per; j++) c[per * i + j] = (uint8_t)(w >> j * bits & ((1u << bits) - 1u));
@@ -5867,14 +5884,18 @@ VQ__BODY void vq__unpack(int bits, const uint8_t *row, int64_t first, int64_t n,
     for (i *= per; i < n; i++) c[i] = (uint8_t)vq_code_get(row, bits, first + i);
 }
 
-/* The small floats as numbers, as vq__mini_to_f32() takes them: one loop serves them all. */
-typedef struct vq__mini { uint32_t mbits, bias, sign, inf, nan, code_of_nan; } vq__mini;
+/* The small floats as numbers, so that one loop serves them all: the first magnitudes of infinity
+   and of NaN, 0x100 where there is none; the code that is NaN in place of -0, or 0x100. */
+typedef struct vq__mini { uint32_t mbits, bias, sign, inf, nan, odd, code_of_nan; } vq__mini;
 
 static const vq__mini vq__minis[] = {
-    { 3, 7,  0x80, 0x80, 0x7f, 0x7f }, { 3, 8,  0x80, 0x80, 0,    0x80 },    /* e4m3fn, fnuz */
-    { 2, 15, 0x80, 0x7c, 0x7d, 0x7f }, { 2, 16, 0x80, 0x80, 0,    0x80 },    /* e5m2, fnuz */
-    { 3, 1,  0x20, 0x20, 0x20, 0x1f }, { 2, 3,  0x20, 0x20, 0x20, 0x1f },    /* e2m3, e3m2 */
-    { 1, 1,  0x8,  0x8,  0x8,  0x7 }                                         /* e2m1 */
+    { 3, 7,  7, 0x100, 0x7f,  0x100, 0x7f },                 /* e4m3fn */
+    { 3, 8,  7, 0x100, 0x100, 0x80,  0x80 },
+    { 2, 15, 7, 0x7c,  0x7d,  0x100, 0x7f },                 /* e5m2 */
+    { 2, 16, 7, 0x100, 0x100, 0x80,  0x80 },
+    { 3, 1,  5, 0x100, 0x100, 0x100, 0x1f },                 /* e2m3 */
+    { 2, 3,  5, 0x100, 0x100, 0x100, 0x1f },
+    { 1, 1,  3, 0x100, 0x100, 0x100, 0x7 }                   /* e2m1 */
 };
 
 VQ__BODY vq__mini vq__mini_of(vq_dtype t)
@@ -5891,7 +5912,8 @@ VQ__BODY uint32_t vq__near_mini(float v, vq__mini f)
     top = top > low ? top : low;
     code = vq__f32_bits(vq__f32_make(mag) + vq__f32_make(top + wide)) - (top + wide)
          + ((top - low) >> (23u - f.mbits));
-    code |= ((f.code_of_nan == 0x80u) & !code) ? 0u : (u >> 31) * f.sign;  /* no -0 that is NaN */
+    code |= (u >> 31) << f.sign;
+    code = code == f.odd ? 0u : code;                        /* no -0 that is NaN */
     return mag > 0x7f800000u ? f.code_of_nan : code;
 }
 
@@ -5959,12 +5981,13 @@ VQ__BODY void vq__do_codes(const vq_key *k, const float *x, int64_t n, int64_t g
     }
 }
 
-/* vq__mag_of_code(), by a conversion and an exact product. */
-VQ__BODY uint32_t vq__mag_by_product(uint32_t code, vq__mini f)
+VQ__BODY float vq__mini_value(uint32_t c, vq__mini f)
 {
-    float sub = vq__times((float)(int32_t)code, vq__f32_make((128u - f.bias - f.mbits) << 23));
-    return code >> f.mbits ? (code << (23u - f.mbits)) + ((127u - f.bias) << 23)
-                           : vq__f32_bits(sub);
+    uint32_t m = c & ((1u << f.sign) - 1u), s = c >> f.sign << 31;
+    uint32_t mag = vq__near_mag(m, f.mbits, f.bias);
+    mag = m >= f.inf ? 0x7f800000u : mag;
+    mag = m >= f.nan ? 0x7fc00000u : mag;
+    return vq__f32_make(c == f.odd ? 0x7fc00000u : s | mag);
 }
 
 /* The codes come as words: gcc would compare them as the bytes they were. */
@@ -5976,9 +5999,10 @@ VQ__BODY void vq__decode_run(vq_dtype elem, const uint32_t *code, const float *z
 #define EACH(value) \
     for (i = 0; i < n; i += VQ__LINE) \
         for (j = i; j < i + VQ__LINE; j++) out[j] = vq__times(vq__sub(value, zero[j]), s[j]);
-    if (elem < VQ_INT8) {
-        EACH(vq__mini_to_f32(code[j], vq__mag_by_product(code[j] & (f.sign - 1u), f), f.sign, \
-                             f.inf, f.nan))
+    if (elem == VQ_E4M3FN) { EACH(vq__mini_value(code[j], vq__minis[0])) }
+    else if (elem == VQ_E2M1) { EACH(vq__mini_value(code[j], vq__minis[6])) }
+    else if (elem < VQ_INT8) {
+        EACH(vq__mini_value(code[j], f))
     } else if (elem == VQ_INT8) { EACH((float)((int32_t)(code[j] ^ 0x80u) - 128)) }
     else if (elem == VQ_INT4) { EACH((float)((int32_t)(code[j] ^ 0x8u) - 8)) }
     else { EACH((float)(int32_t)code[j]) }
@@ -6066,7 +6090,7 @@ VQ__BODY void vq__do_scale(float *x, int64_t n, float by)                /* x * 
 VQ__BODY void vq__do_sum(int wide, int squares, const float *x, int64_t n, float *p)
 {
     int64_t i;
-#if defined(__GNUC__)
+#if defined(__GNUC__) && defined(__OPTIMIZE__)            /* else it could be libm's */
     for (i = 0; wide && squares && i < n; i++) p[i] = __builtin_fmaf(x[i], x[i], p[i]);
     if (wide && squares) return;
 #endif
@@ -6223,7 +6247,7 @@ VQ__SHARED int vq__next_tile(const vq_key *k, int64_t rows, int64_t cols, vq__ti
 {
     int64_t group[2], count[2], fit;
     vq_key_group(k, rows, cols, group, count);
-    fit = vq__min64(VQ__PIECE / group[1], VQ__GROUPS);
+    fit = vq__min64(2 * VQ__STEP / group[1], VQ__GROUPS);
     t->h += t->m;
     if (t->h >= count[1]) { t->h = 0; t->g++; }
     if (t->g >= count[0]) return 0;
@@ -6461,11 +6485,11 @@ static void vq__ref_dequant(const vq__loops *f, const void *args)
     const vq_dequant_args *a = (const vq_dequant_args *)args;
     const vq__coded from = vq__coded_of(&a->key, &a->q, &a->scale, &a->zero, &a->scale2);
     const int64_t rows = vq__empty(&a->q) ? 0 : a->q.shape[0], cols = a->q.shape[1];
-    float x[VQ__PIECE];
+    float x[2 * VQ__STEP];                                   /* stays in the nearest cache */
     int64_t r, c, n;
     for (r = 0; r < rows; r++)
         for (c = 0; c < cols; c += n) {
-            n = vq__min64(cols - c, VQ__PIECE);
+            n = vq__min64(cols - c, 2 * VQ__STEP);
             vq__dequantize(f, &from, r, c, n, x);
             f->store(a->y.dtype, x, n, vq__at(&a->y, r, c));
         }

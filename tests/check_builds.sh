@@ -101,7 +101,7 @@ if have pkg-config; then try "make install, and a program built by pkg-config" i
 else skip "make install" "no pkg-config"; fi
 
 # --- builds that tempt the compiler: same bits, or no build -----------------------------
-numbers="test_formats test_numerics test_quant test_keys test_fnuz test_rules"
+numbers="test_formats test_numerics test_quant test_keys test_fnuz test_rules test_activations"
 tempt() {
     for t in $numbers; do
         # shellcheck disable=SC2086

@@ -38,16 +38,18 @@ int main(int argc, char **argv)
         else if (!strcmp(argv[k], "--runs") && k + 1 < argc) runs = strtol(argv[++k], NULL, 0);
         else if (!strcmp(argv[k], "--seconds") && k + 1 < argc) seconds = strtod(argv[++k], NULL);
         else if (!strcmp(argv[k], "--op") && k + 1 < argc) only = (int)vq_op_of(argv[++k]);
-        else if (argv[k][0] != '-' && paths < 2) { path[paths++] = argv[k]; if (paths == 1) path[1] = NULL; }
+        else if (argv[k][0] != '-' && paths < 2) path[paths++] = argv[k];
         else {
-            fprintf(stderr, "usage: %s [--seed N] [--runs N] [--seconds S] [--op NAME] [LIBRARY ...]\n",
-                    argv[0]);
+            fprintf(stderr, "usage: %s [--seed N] [--runs N] [--seconds S] [--op NAME] "
+                    "[LIBRARY [LIBRARY]]\n", argv[0]);
             return 2;
         }
     }
+    if (paths == 1) path[1] = NULL;
     if (!start_machines(path[0], path[1])) { puts("fuzz_kernels: 0 passed, 1 failed"); return 1; }
     t_state = 1;
-    for (k = 1; k < VQ_OP_COUNT; k++) if (has_kernel((vq_op)k) && (!only || only == k)) ops[count++] = k;
+    for (k = 1; k < VQ_OP_COUNT; k++)
+        if (has_kernel((vq_op)k) && (!only || only == k)) ops[count++] = k;
     if (!count) { puts("no op has a kernel\nfuzz_kernels: 0 passed, 1 failed"); return 1; }
     start = now();
     for (i = 0; runs ? (long)i < runs : now() - start < seconds; i++) {

@@ -1078,7 +1078,6 @@ static void refuses_tensors(vq_op op, const any_args *good, const part *parts, i
             const part *o = parts + k;
             const int mine = written >> i & 1, others = written >> k & 1;
             any_args a = *good;
-            const vq_field *f = field_of(op, p->name);
             vq_tensor *t = tensor_in(&a, op, p->name), *u = tensor_in(&a, op, o->name);
             if (!mine && !others) continue;
             t->data = (uint8_t *)u->data + vq_tensor_bytes(*u) - 1;    /* its last byte */
@@ -1087,7 +1086,8 @@ static void refuses_tensors(vq_op op, const any_args *good, const part *parts, i
             t->data = (uint8_t *)u->data + vq_tensor_bytes(*u);
             CHECKF(vq_plan(cpu, op, &a, &c) == VQ_OK, "%s after %s", p->name, o->name);
             t->data = u->data;
-            if (f->twin && !strcmp(f->twin, o->name)) {      /* but for one that is it */
+            if (p->lines && !strcmp(p->name, "y") && !strcmp(o->name, "x")
+                && u->shape[o->rank - 1] == t->shape[last]) {          /* y may be x itself */
                 CHECKF(vq_plan(cpu, op, &a, &c) == VQ_OK, "%s on %s", p->name, o->name);
                 t->stride[last - 1]++;
             }

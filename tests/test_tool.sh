@@ -609,6 +609,7 @@ every_key_says_which_matrices_it_passes_over() {
     equal "$(awk '$1 == "vllm_scaled_quantize_block128" { print $2, $3, $4, $5, $6 }' stdout)" \
         '0 0 - - -'
     equal "$(awk '$1 == "fp8_dynamic_group128" { print $2 }' stdout)" 2
+    equal "$(grep -c 'passes over' stdout)" 1 'keys that pass over'
     works run quant --key every -i in/four.st
     says 'nvfp4: passes over 1, the first x: quant: x has an extent'
     equal "$(awk '$1 == "fp8_token" { print $2 }' stdout)" 1
@@ -736,6 +737,9 @@ observed_scales_are_the_dynamic_ones() {
     works run quant --all --static --key fp8_group128 -i in/model.st --also out/given -o out/b &&
         works run quant --all --key fp8_group128 -i in/model.st -o out/a &&
         { cmp -s out/a out/b || note '--all: another file'; }
+    hex 00 00 00 3f | st out/given "$(tensors scale F32 1,1 0,4)"
+    works run quant --key fp8_token --static -i in/four.st --also out/given -o out/b &&
+        equal "$(data out/b)" 0000003f7e40fe00 'a scale of 0.5'
     refused 1 'key.flags' run calibrate --all --key fp8_static -i out/seen -o out/z
 }
 
@@ -858,6 +862,7 @@ fused_ops_are_the_ops_one_after_another() {
     fused act_mul act_mul_quant mxfp8 --set gate=even --set act=swiglu_oai --set alpha=1.702 \
         --set plus=1 --set limit=7
     refused 2 'found nosuch, needed silu, gelu' run act --set act=nosuch -i in/block.st -o out/z
+    refused 2 'found sil, needed silu' run act --set act=sil -i in/block.st -o out/z
     refused 2 'found last, needed first, second or even' run act_mul --set gate=last \
         -i in/block.st -o out/z
     refused 2 '--set mid: f3 is no type' run act_mul --set mid=f3 -i in/block.st -o out/z
@@ -885,7 +890,11 @@ activations_and_norms_give_the_known_numbers() {
     works run rms_norm -i in/norms.st -o out/y &&
         equal "$(pick out/y y)" 9a991940cdcc4c400000000000000000 &&
         equal "$(pick out/y residual)" 0000c040000000410000000000000000
+    works run rms_norm --all -i in/odd.st -o out/y && equal "$(cat stdout)" ''
+    works run layer_norm --all -i in/model.st -o out/y &&
+        equal "$(cat stdout)" 'skipped bias: not a matrix'
     { cat in/x in/x; } | st out/x "$(tensors x F32 2,1,4 0,32)"
+    works run layer_norm --all -i out/x -o out/y
     works run layer_norm -i out/x -o out/y &&
         { header out/y | grep -qF '"shape":[2,1,4]' || note "$(header out/y)"; }
     refused 1 'tensor x: has 1 extent, needed 2 or 3' run layer_norm -i in/flat4 -o out/z
@@ -913,6 +922,11 @@ experts_have_rows_of_their_own() {
         *) cmp -s out/c out/r || note "$order: other scales" ;;
         esac
     done
+    works run masked_act_mul_quant --key fp8_group128 --set order=columns -i out/x -o out/a
+    header out/a | grep -qF '"scale":{"dtype":"U8","shape":[64]' || note "$(header out/a)"
+    hex 00 00 00 00 00 00 00 00 | st out/x "$(tensors x BF16 2,0,1024 0,0 counts I32 2 0,8)"
+    works run masked_act_mul_quant --key vllm_packed_ue8m0 --set order=packed_ue8m0 -i out/x \
+        -o out/a
 }
 
 all_is_for_every_op() {

@@ -273,14 +273,15 @@ static const char *why_not(const run_state *r, const st_tensor *t, char *name, c
 {
     const vq_field *first = main_field(r->o), *f;
     const vq_dtype type = st_dtype(&r->in, t);
-    const int any = takes_any(r->o->op);
+    const int any = takes_any(r->o->op), rank = st_rank(&r->in, t);
     char *dot = strrchr(name, '.');
 
     if (!strcmp(first->name, "x")) {
         if (type == VQ_NONE) return "has a type that is not known here";
         if (!(any & ANY_TYPE) && type != VQ_F32 && type != VQ_F16 && type != VQ_BF16)
             return "not f32, f16 or bf16";
-        if (!(any & (ANY_RANK | OR_THREE)) && st_rank(&r->in, t) != 2) return "not a matrix";
+        if (!(any & ANY_RANK) && rank != 2 && !((any & OR_THREE) && rank == 3))
+            return "not a matrix";
     } else {
         f = dot ? find_field(r->o->op, dot + 1) : NULL;
         snprintf(text, 96, "neither NAME.%s nor what goes with it", first->name);
