@@ -657,7 +657,8 @@ VQ__FOLD float vq_f32_from_e8m0(uint8_t c)                      /* 0x00 is a sub
     return vq__f32_make(c == 0xffu ? 0x7fc00000u : c ? (uint32_t)c << 23 : 0x00400000u);
 }
 
-VQ__FOLD uint32_t vq__encode(vq_dtype t, float x, vq_overflow o)
+/* The code of x in any format, right-aligned: for f32 its bits, quieted if NaN. */
+VQ_HD uint32_t vq_encode(vq_dtype t, float x, vq_overflow o)
 {
     uint32_t u;
     switch (t) {
@@ -682,10 +683,9 @@ VQ__FOLD uint32_t vq__encode(vq_dtype t, float x, vq_overflow o)
     }
 }
 
-/* The code of x in any format, right-aligned: for f32 its bits, quieted if NaN. */
-VQ_HD uint32_t vq_encode(vq_dtype t, float x, vq_overflow o) { return vq__encode(t, x, o); }
-
-VQ__FOLD float vq__decode(vq_dtype t, uint32_t code)
+/* The value of a code; bits above the format's are ignored. Exact: every format is within f32.
+   A signalling NaN of f16, bf16 or f32 stays one here; vq_encode() makes it quiet. */
+VQ_HD float vq_decode(vq_dtype t, uint32_t code)
 {
     switch (t) {
     case VQ_F32:      return vq__f32_make(code);
@@ -707,10 +707,6 @@ VQ__FOLD float vq__decode(vq_dtype t, uint32_t code)
     default:          return 0.0f;
     }
 }
-
-/* The value of a code; bits above the format's are ignored. Exact: every format is within f32.
-   A signalling NaN of f16, bf16 or f32 stays one here; vq_encode() makes it quiet. */
-VQ_HD float vq_decode(vq_dtype t, uint32_t code) { return vq__decode(t, code); }
 
 /* Code i of a row of 4-, 6-, 8-, 16- or 32-bit codes, packed as >>formats draws them. The row
    needs no alignment. vq_code_put() leaves the other codes in a shared byte alone. */
@@ -2502,7 +2498,7 @@ VQ__FOLD float vq__held_mag(float x, uint32_t hi)                        /* min(
 
 /* e^(x + low) = (hi + lo) 2^(k - 256) to 2^-27, the way of vq__exp. |x| < 170, low below an ulp
    of x. */
-VQ__FOLD float vq__exp_parts(int how, float x, float low, float *lo, uint32_t *k)
+VQ_HD float vq__exp_parts(int how, float x, float low, float *lo, uint32_t *k)
 {
     const float magic = 12582912.0f;                     /* 1.5 * 2^23 */
     float t = vq__fma_by(how, x, 1.44269502f, magic), n = vq__sub(t, magic), r, s, q, hi;
@@ -2537,7 +2533,7 @@ VQ__FOLD float vq__sticky(float y, float tail)
 
 /* x / (1 + e^(z + low)) = x 2^-k / (2^-k + m), z <= 160: the sum has two parts, the quotient is
    corrected by its remainder, 2^-k comes in two halves, the first of them exact. */
-VQ__FOLD float vq__logistic(int how, float x, float z, float low)
+VQ_HD float vq__logistic(int how, float x, float z, float low)
 {
     float m, lo, one, d, v, e, r, y;
     uint32_t k, half;
@@ -2563,14 +2559,14 @@ VQ__FOLD float vq__logistic(int how, float x, float z, float low)
 }
 
 /* x / (1 + e^-x). Over all inputs at most 0.826140 ulp (at -0x1.6f8498p+6). */
-VQ__FOLD float vq__silu_f32(int how, float x)
+VQ_HD float vq__silu_f32(int how, float x)
 {
     x = x < -110.0f ? -110.0f : x;                       /* gives -0, as -infinity must */
     return vq__logistic(how, x, -x, 0.0f);
 }
 
 /* x / (1 + e^(-1.702 x)). Over all inputs at most 0.785906 ulp (at -0x1.afed3ep+5). */
-VQ__FOLD float vq__gelu_quick_f32(int how, float x)
+VQ_HD float vq__gelu_quick_f32(int how, float x)
 {
     float z, low;
     x = x < -66.0f ? -66.0f : x;
@@ -2581,7 +2577,7 @@ VQ__FOLD float vq__gelu_quick_f32(int how, float x)
 
 /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) = x / (1 + e^-(x (a + b x^2))); a has 20 bits, so
    that a - w is exact. Over all inputs at most 0.799697 ulp (at -0x1.4372ecp+3). */
-VQ__FOLD float vq__gelu_tanh_f32(int how, float x)
+VQ_HD float vq__gelu_tanh_f32(int how, float x)
 {
     const float a = 1.59576988f, b = 0.0713548139f;
     float c = vq__held(x, 0xc1300000u, 0x41300000u);     /* -11, 11 */
@@ -2597,7 +2593,7 @@ VQ__FOLD float vq__gelu_tanh_f32(int how, float x)
 /* x Phi(x) = max(x, 0) - a g(a) e^(-a^2/2), a = |x|; g = t p(1 - 8t), t = 1/(a + 4), p a minimax
    polynomial. Over all inputs at most 1.862742 ulp (at -0x1.0dfa5ap-4). That every f16 comes out on
    its side of a tie was found by trying all; below 2^-13 the answer is half of x, and a hair. */
-VQ__FOLD float vq__gelu_f32(int how, float x)
+VQ_HD float vq__gelu_f32(int how, float x)
 {
     float a = vq__held_mag(x, 0x4169999au);              /* 14.6 */
     float s = vq__times(a, a), d, t, v, e, p, q, m, lo;
@@ -2770,9 +2766,9 @@ VQ_HD float vq__partial_square(float p, float x) { return vq__fma(x, x, p); }
    every lane has it: a + b is b + a). p is overwritten. */
 VQ_HD float vq__combine1024(float *p)
 {
-    int d, i;
-    for (d = 1; d < 1024; d *= 2)
-        for (i = 0; i < 1024; i += 2 * d) p[i] = vq__add(p[i], p[i + d]);
+    int n, i;
+    for (n = 512; n; n /= 2)                                 /* lanes that still count close up */
+        for (i = 0; i < n; i++) p[i] = vq__add(p[2 * i], p[2 * i + 1]);
     return p[0];
 }
 
@@ -5634,6 +5630,8 @@ static vq_status vq__check_data(const vq__view *v, vq_report *r)
               (elem, row, first, n, group, s, zero, out)) \
     X(act,    (vq_act_kind act, vq_dtype as, float *x, int64_t n), (wide, act, as, x, n)) \
     X(gate,   (const float *u, float most, int64_t n, float *f), (u, most, n, f)) \
+    X(normed, (const float *z, float r, const float *w, int64_t n, float *out), \
+              (z, r, w, n, out)) \
     X(add,    (float *x, const float *y, int64_t n), (x, y, n)) \
     X(times,  (float *x, const float *y, int64_t n), (x, y, n)) \
     X(shift,  (float *x, int64_t n, float by), (x, n, by)) \
@@ -5647,8 +5645,6 @@ typedef struct vq__loops {
     VQ__LOOP_LIST(X)
 #undef X
 } vq__loops;
-
-#define VQ__WIDES(X) X(VQ_F32, uint32_t) X(VQ_F16, uint16_t) X(VQ_BF16, uint16_t)
 
 /* The magnitude of a small float's code as f32 bits: vq__mag_of_code(), by a conversion and an
    exact product in place of the loop. */
@@ -5678,17 +5674,25 @@ VQ__BODY void vq__do_load(vq_dtype t, const void *x, int64_t n, float *out)
         for (i = 0; i < n; i++) { memcpy(&c, p + 2 * i, 2); out[i] = vq__near_f16(c); }
 }
 
+VQ__BODY uint32_t vq__f32_quiet(float x, vq_overflow o)
+{
+    const uint32_t u = vq__f32_bits(x);
+    (void)o;
+    return (u & 0x7fffffffu) > 0x7f800000u ? u | 0x00400000u : u;
+}
+
 /* vq_encode() to them, under VQ_NONFINITE */
 VQ__BODY void vq__do_store(vq_dtype t, const float *x, int64_t n, void *out)
 {
     char *p = (char *)out;
     int64_t i;
-#define X(T, word) \
+#define X(T, word, encode) \
     for (i = 0; t == T && i < n; i++) { \
-        const word c = (word)vq__encode(T, x[i], VQ_NONFINITE); \
+        const word c = (word)encode(x[i], VQ_NONFINITE); \
         memcpy(p + i * (int64_t)sizeof c, &c, sizeof c); \
     }
-    VQ__WIDES(X)
+    X(VQ_F32, uint32_t, vq__f32_quiet) X(VQ_F16, uint16_t, vq_f16_from_f32)
+    X(VQ_BF16, uint16_t, vq_bf16_from_f32)
 #undef X
 }
 
@@ -5755,9 +5759,8 @@ VQ__BODY void vq__do_range(const float *x, int64_t n, int64_t group, float *lo, 
     }
 }
 
-/* Rules that small groups have, in vectors: X(scale rule, scale type) */
-#define VQ__SMALL_GROUPS(X) \
-    X(VQ_SCALE_EVEN, VQ_E8M0) X(VQ_SCALE_RCEIL, VQ_E8M0) X(VQ_SCALE_INV, VQ_UE4M3)
+/* What the smallest groups have, MXFP4's and NVFP4's, in vectors: X(scale rule, its type, name) */
+#define VQ__SMALL_GROUPS(X) X(VQ_SCALE_EVEN, VQ_E8M0, e8m0) X(VQ_SCALE_INV, VQ_UE4M3, ue4m3)
 
 /* vq__scale_of() of n groups, as a code and as the value that it stores: from amax, or under
    range.div from lo <= 0 and hi >= 0 */
@@ -5771,7 +5774,7 @@ VQ__BODY void vq__do_scales(int wide, const vq_key *k, const uint32_t *amax, con
     vq_key c = *k;
     int64_t g, i;
     c.arith = VQ_F32;
-#define X(R, T) \
+#define X(R, T, type) \
     if (wide && k->scale_rule == R && k->scale_type == T && k->arith == VQ_F32) { \
         c.scale_rule = R; \
         c.scale_type = T; \
@@ -5782,8 +5785,8 @@ VQ__BODY void vq__do_scales(int wide, const vq_key *k, const uint32_t *amax, con
             for (i = 0; i < VQ__TILE; i++) { \
                 const vq__group of = { a[i], 0.0f, 0.0f, any[i] }; \
                 s[i] = vq__raw_scale(&c, &of, vq__amax_of(&c, a[i], bound), bound, g2); \
-                u[i] = vq__encode(T, s[i], VQ_SATURATE); \
-                s[i] = vq__decode(T, u[i]); \
+                u[i] = vq_##type##_from_f32(s[i], VQ_SATURATE); \
+                s[i] = vq_f32_from_##type((uint8_t)u[i]); \
             } \
             memcpy(code + g, u, m * 4); \
             memcpy(scale + g, s, m * 4); \
@@ -5948,6 +5951,7 @@ VQ__BODY void vq__do_codes(const vq_key *k, const float *x, int64_t n, int64_t g
     int32_t z[VQ__RUN] VQ__ALIGNED;
     uint8_t code[VQ__RUN] VQ__ALIGNED, *to;
     int64_t i, j, len;
+    int one;                                                 /* group in all of the run */
     vq_key c = *k;
     vq__step step = vq__step_rule(k);
 
@@ -5964,12 +5968,18 @@ VQ__BODY void vq__do_codes(const vq_key *k, const float *x, int64_t n, int64_t g
     for (i = 0; i < n; i += len) {
         len = n - i < VQ__RUN ? n - i : VQ__RUN;
         for (j = len; j % VQ__LINE; j++) { v[j] = 0.0f; z[j] = 0; }
-        vq__spread(by + i / group, len, group, i % group, s);
+        one = i % group + len <= group;
+        if (!one) vq__spread(by + i / group, len, group, i % group, s);
         if (zero) vq__spread(zero + i / group, len, group, i % group, z);
 #define X(R, D) \
             c.code_rule = R; \
             step.divide = D; \
-            for (j = 0; j < len; j++) { step.by = s[j]; v[j] = vq__scaled(&c, x[i + j], step); }
+            step.by = by[i / group]; \
+            for (j = 0; one && j < len; j++) v[j] = vq__scaled(&c, x[i + j], step); \
+            for (j = 0; !one && j < len; j++) { \
+                step.by = s[j]; \
+                v[j] = vq__scaled(&c, x[i + j], step); \
+            }
         if (k->code_rule == VQ_CODE_DIV) { X(VQ_CODE_DIV, 1) } else { X(VQ_CODE_INV, 0) }
 #undef X
         to = bits == 8 && len % VQ__LINE == 0 ? (uint8_t *)row + first + i : code;
@@ -6060,6 +6070,13 @@ VQ__BODY void vq__do_gate(const float *u, float most, int64_t n, float *f)
 {
     int64_t i;
     for (i = 0; i < n; i++) f[i] = vq__gate_bf16(f[i], vq__up_in(u[i], most));
+}
+
+/* M(M(z r) w) in bf16 */
+VQ__BODY void vq__do_normed(const float *z, float r, const float *w, int64_t n, float *out)
+{
+    int64_t i;
+    for (i = 0; i < n; i++) out[i] = vq__gate_bf16(vq__times(z[i], r), w[i]);
 }
 
 VQ__BODY void vq__do_add(float *x, const float *y, int64_t n)
@@ -6730,6 +6747,7 @@ typedef struct vq__normed {
     vq_dtype         mid;
     int64_t          row;
     float            mean, r;
+    float            z[VQ__PIECE];                           /* of that row, if it is no longer */
 } vq__normed;
 
 /* z of a piece: x, or x and the residual. */
@@ -6748,7 +6766,7 @@ static void vq__norm_in(const vq__loops *f, const vq__normed *d, int64_t row, in
 static void vq__norm_row(const vq__loops *f, vq__normed *d, int64_t row)
 {
     const int64_t H = d->x->shape[1];
-    float p[VQ__STEP], z[VQ__STEP], s;
+    float p[VQ__STEP], one[VQ__STEP], *z, s = 0.0f;
     int64_t c, n;
     int pass;
     d->row = row;
@@ -6757,8 +6775,12 @@ static void vq__norm_row(const vq__loops *f, vq__normed *d, int64_t row)
         memset(p, 0, sizeof p);
         for (c = 0; c < H; c += n) {
             n = vq__min64(H - c, VQ__STEP);
-            vq__norm_in(f, d, row, c, n, z);
-            if (pass && d->how->layer) f->shift(z, n, d->mean);
+            z = H <= VQ__PIECE ? d->z + c : one;
+            if (z == one || pass == !d->how->layer) vq__norm_in(f, d, row, c, n, z);
+            if (pass && d->how->layer) {
+                if (z != one) memcpy(one, z, (size_t)n * sizeof *z);
+                f->shift(z = one, n, d->mean);
+            }
             f->sum(pass, z, n, p);
         }
         s = vq__div(vq__combine1024(p), (float)H);
@@ -6775,17 +6797,21 @@ static void vq__rows_normed(const vq__source *s, int64_t row, int64_t col, int64
     int64_t m;
     if (row != d->row) vq__norm_row(f, d, row);
     for (; n > 0; n -= m, col += m, out += m) {
+        const float *z = d->x->shape[1] <= VQ__PIECE ? d->z + col : out;
         m = vq__min64(n, VQ__STEP);
-        vq__norm_in(f, d, row, col, m, out);
-        if (d->how->layer) f->shift(out, m, d->mean);
-        f->scale(out, m, d->r);
-        vq__round_to(f, d->mid, out, m);
-        if (d->weight->rank) {
+        if (z == out) vq__norm_in(f, d, row, col, m, out);
+        if (d->weight->rank)
             f->load(d->weight->dtype,
                     (char *)d->weight->data + col * (vq__bits(d->weight->dtype) / 8), m, w);
-            if (d->how->plus_one) f->shift(w, m, -1.0f);
-            f->times(out, w, m);
+        if (d->weight->rank && d->how->plus_one) f->shift(w, m, -1.0f);
+        if (d->weight->rank && d->mid == VQ_BF16 && !d->how->layer) f->normed(z, d->r, w, m, out);
+        else {
+            if (z != out) memcpy(out, z, (size_t)m * sizeof *out);
+            if (d->how->layer) f->shift(out, m, d->mean);
+            f->scale(out, m, d->r);
             vq__round_to(f, d->mid, out, m);
+            if (d->weight->rank) f->times(out, w, m);
+            if (d->weight->rank) vq__round_to(f, d->mid, out, m);
         }
         if (!d->gate->rank) continue;
         f->load(d->x->dtype, vq__at(d->gate, row, col), m, w);
@@ -6817,12 +6843,13 @@ static vq__source vq__source_normed(const vq__loops *f, const vq__norm *how, vq_
 static void vq__norm_keep(const vq__loops *f, const vq__normed *d, int64_t row, int64_t col,
                           int64_t n)
 {
-    float z[VQ__STEP];
+    const int kept = d->row == row && d->x->shape[1] <= VQ__PIECE;
+    float one[VQ__STEP];
     int64_t m;
     for (; d->residual->rank && n > 0; n -= m, col += m) {
         m = vq__min64(n, VQ__STEP);
-        vq__norm_in(f, d, row, col, m, z);
-        f->store(d->x->dtype, z, m, vq__at(d->residual, row, col));
+        if (!kept) vq__norm_in(f, d, row, col, m, one);
+        f->store(d->x->dtype, kept ? d->z + col : one, m, vq__at(d->residual, row, col));
     }
 }
 

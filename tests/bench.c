@@ -256,7 +256,6 @@ static vq_tensor make_rms_norm_quant(const row *r, int64_t bytes, any_args *a)
     vq_rms_norm_quant_args *n = &a->rms_norm_quant;
     vq_quant_args sink = VQ_ZERO;
     n->x = filled(r->in, bytes, COLS);
-    n->residual = filled(r->in, bytes, COLS);
     n->weight = weight(r->in);
     n->eps = 1e-6f;
     make_sink(r, n->x.shape[0], COLS, &sink);
