@@ -128,6 +128,7 @@ void print_result(run_state *r, job *j)
     if (q->moved)
         printf("  max error  %.6g at [%" PRId64 ", %" PRId64 "]\n", (double)q->max_error, q->at[0],
                q->at[1]);
-    if (q->noise == 0) puts("  SQNR dB    inf");
+    if (q->sqnr_db != q->sqnr_db) puts("  SQNR dB    nan");        /* signal and noise are both 0 */
+    else if (q->noise == 0) puts("  SQNR dB    inf");
     else printf("  SQNR dB    %.2f\n", q->sqnr_db);
 }
