@@ -2675,8 +2675,6 @@ VQ__FOLD float vq__bf16_quotient(float d)
     float r;
     __asm__("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(d));          /* 1 ulp; flushed to 0, as */
     return vq__bf16_ratio(d, r);                                         /* good, past 2^126 */
-#elif defined(__AMDGCN__)
-    return vq__bf16_ratio(d, __builtin_amdgcn_rcpf(d));                  /* likewise */
 #else
     return vq__div(5.96046448e-8f, d);
 #endif
@@ -4999,17 +4997,6 @@ static vq_status vq__check_fnuz_normalize(const void *args, vq_report *r)
 }
 #endif
 
-#ifndef VQ_NO_QUANT
-static const vq_field vq__fields_quant[] = {
-    VQ__FIELD(quant, KEY, key, NULL)
-    VQ__FIELD(quant, IN, x, NULL)
-    VQ__FIELD(quant, OUT, q, NULL)
-    VQ__FIELD(quant, MADE, scale, NULL)
-    VQ__FIELD(quant, MADE, zero, NULL)
-    VQ__FIELD(quant, IN, bound, NULL)
-    VQ__FIELD(quant, IN, scale2, NULL)
-};
-
 /* What every op that quantizes [rows, cols] asks of its outputs; `name` the input that the
    extents come from. */
 VQ__SHARED vq_status vq__check_sink(vq_report *r, const vq__sink *s, const char *name,
@@ -5041,6 +5028,17 @@ VQ__SHARED vq_status vq__check_coded(vq_report *r, const vq__coded *c)
         return r->status;
     return vq__check_scalar(r, k->scale2_kind != VQ_SCALE2_NONE, "scale2", c->scale2);
 }
+
+#ifndef VQ_NO_QUANT
+static const vq_field vq__fields_quant[] = {
+    VQ__FIELD(quant, KEY, key, NULL)
+    VQ__FIELD(quant, IN, x, NULL)
+    VQ__FIELD(quant, OUT, q, NULL)
+    VQ__FIELD(quant, MADE, scale, NULL)
+    VQ__FIELD(quant, MADE, zero, NULL)
+    VQ__FIELD(quant, IN, bound, NULL)
+    VQ__FIELD(quant, IN, scale2, NULL)
+};
 
 static vq__sink vq__sink_quant(const vq_quant_args *a)
 {
@@ -6603,6 +6601,17 @@ VQ__SHARED void vq__round_to(const vq__loops *f, vq_dtype t, float *x, int64_t n
     f->load(t, half, n, x);
 }
 
+/* The plane e of a rank-3 tensor, as a matrix. */
+VQ__SHARED vq_tensor vq__matrix(const vq_tensor *t, int64_t e)
+{
+    const vq_tensor w = vq__rank4(t);
+    vq_tensor m = vq__plane(&w, 0, e);
+    m.rank = 2;
+    memcpy(m.shape, w.shape + 2, 2 * sizeof *m.shape);
+    memcpy(m.stride, w.stride + 2, 2 * sizeof *m.stride);
+    return m;
+}
+
 #ifndef VQ_NO_ACT
 static void vq__ref_act(const vq__loops *f, const void *args)
 {
@@ -6699,17 +6708,6 @@ static void vq__ref_act_mul_quant(const vq__loops *f, const void *args)
     if (vq__empty(&a->q)) return;
     vq__quantize(&src, &sink, 0, a->q.shape[0], a->q.shape[1]);
     vq__pad_scales(&sink);
-}
-
-/* The plane e of a rank-3 tensor, as a matrix. */
-static vq_tensor vq__matrix(const vq_tensor *t, int64_t e)
-{
-    const vq_tensor w = vq__rank4(t);
-    vq_tensor m = vq__plane(&w, 0, e);
-    m.rank = 2;
-    memcpy(m.shape, w.shape + 2, 2 * sizeof *m.shape);
-    memcpy(m.stride, w.stride + 2, 2 * sizeof *m.stride);
-    return m;
 }
 
 static void vq__ref_masked_act_mul_quant(const vq__loops *f, const void *args)

@@ -145,7 +145,7 @@ no_globals() {
 }
 try "the implementation has no variable that can change" no_globals
 no_jansson() {
-    rm -rf "$dir/tree" && mkdir "$dir/tree" && cp -r Makefile vq.h examples tests "$dir/tree" &&
+    rm -rf "$dir/tree" && mkdir "$dir/tree" && cp -r Makefile vq.h vq_kernels.hip examples tests "$dir/tree" &&
         make -C "$dir/tree" JANSSON= all | grep -q libjansson-dev && [ ! -e "$dir/tree/build/vq" ] &&
         [ -x "$dir/tree/build/test_quant" ]
 }
