@@ -6745,7 +6745,7 @@ typedef struct vq__normed {
     vq_dtype         mid;
     int64_t          row;
     float            mean, r;
-    float            z[VQ__PIECE];                           /* of that row, if it is no longer */
+    float            z[VQ__PIECE];                           /* of that row, unless it is longer */
 } vq__normed;
 
 /* z of a piece: x, or x and the residual. */
