@@ -10,7 +10,11 @@
 # make oracle     numpy and ml_dtypes beside vq, on generated data and on a real model's weights
 # make hip        build/libvq_hip.so  (hipcc)       make hip  GFX="gfx942 gfx950"
 # make cuda       build/libvq_cuda.so (nvcc)        make cuda SM="90a"
-# make device     on a machine with a GPU: its bytes beside the reference's
+# make device     on a machine with a GPU: its bytes beside the reference's; device-sanitize: with
+#                 compute-sanitizer
+# make gpu-bench  there too: every op beside a kernel that only moves its bytes
+# make hip-report what the compiler made of the kernels for AMD; fails on a spill    (hipcc)
+# make emulate    the AMD machine code in an emulator         VQ_TINYGRAD=a checkout
 # make install    PREFIX=/usr/local
 CC     ?= cc
 CXX    ?= c++
@@ -90,7 +94,7 @@ build/mock_archive: tests/mock_kernels.c tests/mock_archive.c vq.h | build
 # The kernels on a CPU. The compiler only says where memory is accessed: tests/standin/standin.cc is
 # what it calls, no sanitizer library is linked. These flags also stay under `make sanitize`.
 STANDIN_FLAGS = -std=c++17 $(WARN) -g -fPIC -fvisibility=hidden
-WATCHED = $(STANDIN_FLAGS) -O1 $(shell $(CXX) --version | grep -q clang || echo -fno-thread-jumps) \
+WATCHED = $(STANDIN_FLAGS) -Wno-unknown-pragmas -O1 $(shell $(CXX) --version | grep -q clang || echo -fno-thread-jumps) \
           -ffp-contract=off -fsanitize=thread,undefined -fno-sanitize=vptr -fno-sanitize-recover=undefined
 STANDIN = tests/standin/standin.cc tests/standin/standin.h tests/standin/hip/hip_runtime.h
 
@@ -124,6 +128,24 @@ build/libvq_cuda.so: vq_kernels.cu vq_kernels.hip vq.h build/cuda.map
 # on a machine with a GPU, after `make cuda` or `make hip`
 device: build/device
 	build/device $(DEVICE_ARGS)
+device-sanitize: build/device
+	@for t in memcheck racecheck initcheck synccheck; do echo $$t; \
+	  compute-sanitizer --tool $$t --error-exitcode 9 build/device --sanitize $(DEVICE_ARGS) || exit 1; done
+build/device: tests/device_cases.h tests/standin/differ.h tests/standin/standin.h
+
+GPU_BENCH ?= build/gpu_bench
+gpu-bench: $(GPU_BENCH)
+	$(GPU_BENCH) $(GPU_BENCH_ARGS)
+build/gpu_bench: tests/gpu_bench.cu vq.h | build
+	$(NVCC) -O3 -std=c++17 -gencode arch=compute_90a,code=sm_90a -diag-suppress 1675 \
+	  -Xcompiler -Wall,-Wextra $< -o $@ -ldl
+build/gpu_bench_hip: tests/gpu_bench.cu vq.h | build
+	$(HIPCC) -x hip -O3 -std=c++17 $(WARN) $(addprefix --offload-arch=,$(GFX)) $< -o $@ -ldl
+
+hip-report:
+	@HIPCC='$(HIPCC)' $(PYTHON) tests/hip_report.py --archs '$(GFX)'
+emulate:
+	@HIPCC='$(HIPCC)' CXX='$(CXX)' $(PYTHON) tests/emulate.py --archs '$(filter-out gfx90a,$(GFX))' $(EMULATE_ARGS)
 
 install:
 	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/vq $(DESTDIR)$(PREFIX)/lib/pkgconfig
@@ -135,5 +157,6 @@ install:
 
 build build/mock/missing: ; @mkdir -p $@
 clean: ; rm -rf build
-clean-tests: ; rm -rf $(TESTS) $(EXAMPLES) $(MOCKS) $(STANDINS) build/vq build/docs build/bench build/fuzz_kernels
-.PHONY: all test demo bench fuzz exhaustive check sanitize oracle docs hip cuda device install clean clean-tests
+clean-tests: ; rm -rf $(TESTS) $(EXAMPLES) $(MOCKS) $(STANDINS) build/vq build/docs build/bench build/fuzz_kernels build/device
+.PHONY: all test demo bench fuzz exhaustive check sanitize oracle docs hip cuda device device-sanitize gpu-bench \
+        hip-report emulate install clean clean-tests

@@ -445,7 +445,7 @@ typedef struct vq_policy {
    begins with an enum: C++ could not initialise it from a plain {0}.) */
 typedef struct vq_call {
     void      *stream;                /* hipStream_t or cudaStream_t */
-    void      *workspace;
+    void      *workspace;             /* at a multiple of 16; vq_plan() says how much */
     size_t     workspace_bytes;
     vq_policy  policy;                /* on top of the context's */
     vq_report *report;                /* the caller's; written only when the call fails */
@@ -1558,8 +1558,7 @@ VQ_API vq_status vq_fnuz_normalize(const vq_ctx *ctx, const vq_fnuz_normalize_ar
               is: 0 and NaN too.
    Errors     BAD_ARG (PRESENT, KEY, TYPE, VALUE, RANK, LAYOUT, SHAPE, SIZE, STRIDE, UNUSED,
               OVERLAP, CURRENT),
-              UNSUPPORTED (PATTERN: the GPU kernels serve 8-bit floats with strided f32 scales
-              under max, amax.div, amax.inv and x.div.s, x.inv.s), DEVICE_FAILED.
+              UNSUPPORTED, OUT_OF_MEMORY (WORKSPACE), DEVICE_FAILED.
    Source     vLLM static_scaled_fp8_quant, dynamic_per_token_scaled_fp8_quant,
               per_token_group_fp8_quant, scaled_int8_quant, scaled_fp4_quant, mxfp8_utils,
               reference_mxfp4; AITER mx_quant_utils.h; OCP MX 1.0
@@ -1633,7 +1632,7 @@ typedef struct vq_requant_result {
 
    Numerics   as vq_dequant and vq_quant, no value in between is kept. The sums of the result are
               f64, in row-major order.
-   Errors     as vq_quant.
+   Errors     as vq_quant; UNSUPPORTED (PATTERN): kernels serve a NULL result only.
    Source     vLLM requantize_with_max_scale, per_tensor_dequantize, convert_to_channelwise
    Differs    upstream goes through fp16 or the model's type, and reports nothing. */
 typedef struct vq_requant_args {
@@ -2138,11 +2137,19 @@ VQ_API int         vq_report_json(const vq_report *rows, int count, char *out, s
 
 /* X(ID, name): slots of the table; each has a launcher vq__gpu_<name> */
 #define VQ_KERNELS(X) \
-    X(CAST,           cast) \
-    X(FNUZ_NORMALIZE, fnuz_normalize) \
-    X(QUANT,          quant) \
-    X(DEQUANT,        dequant) \
-    X(SCALE_CONVERT,  scale_convert)
+    X(CAST,                 cast) \
+    X(FNUZ_NORMALIZE,       fnuz_normalize) \
+    X(QUANT,                quant) \
+    X(DEQUANT,              dequant) \
+    X(REQUANT,              requant) \
+    X(ACT,                  act) \
+    X(ACT_MUL,              act_mul) \
+    X(ACT_MUL_QUANT,        act_mul_quant) \
+    X(MASKED_ACT_MUL_QUANT, masked_act_mul_quant) \
+    X(RMS_NORM,             rms_norm) \
+    X(LAYER_NORM,           layer_norm) \
+    X(RMS_NORM_QUANT,       rms_norm_quant) \
+    X(SCALE_CONVERT,        scale_convert)
 
 typedef enum vq_slot {
     VQ_SLOT_NONE,
@@ -2304,6 +2311,26 @@ VQ_HD float vq__fma(float a, float b, float c)
     memcpy(&s, &u, 8);
     return (float)s;
 #endif
+}
+
+/* RN(x / s) by r = RN(1 / s), where nothing under- or overflows on the way: s in 2^-80..2^100, and
+   what is below 2^-20 may be any number of that sign below 2^-19. A correctly rounded r makes the
+   corrected product the correctly rounded quotient (Markstein); all 2^33 pairs of mantissas with a
+   16-bit x were tried, and 2^35 with an f32. The remainder is taken negative so that -0 / s is -0. */
+VQ__FOLD float vq__quotient(float x, float s, float r)
+{
+    const float q = vq__times(x, r);
+    return vq__fma(vq__fma(q, s, -x), -r, q);
+}
+
+/* The same where the quotient may be anything, infinity included: at 2^20 and more it is some
+   number of at least that. */
+VQ__FOLD float vq__far_quotient(float x, float s, float r)
+{
+    float q = vq__times(x, r);
+    q = q > 1048576.0f ? 1048576.0f : q;
+    q = q < -1048576.0f ? -1048576.0f : q;
+    return vq__fma(vq__fma(q, s, -x), -r, q);
 }
 
 /* On the CPU a digit-by-digit root of integers: exact, and at -O0 no call of libm either. */
@@ -2997,6 +3024,37 @@ VQ__FOLD float vq__key_lowest(const vq_key *k)
 VQ_HD int vq__lacks_nan(vq_dtype t) { return t >= VQ_E2M3; }          /* fp6, fp4, integers */
 VQ_HD int vq__is_finite(float x) { return (~vq__f32_bits(x) & 0x7f800000u) != 0; }
 
+/* 1 / code_max; nvcc does not divide constants. */
+VQ__FOLD float vq__inverse(float most)
+{
+#if defined(__CUDA_ARCH__)
+    if (most == 448.0f) return 1.0f / 448.0f;
+    if (most == 127.0f) return 1.0f / 127.0f;
+    if (most == 6.0f) return 1.0f / 6.0f;
+#endif
+    return vq__div(1.0f, most);
+}
+
+/* a * b or a / b, where it is asked for: on a GPU a branch that all take alike, on a CPU what
+   loops vectorize. */
+VQ__FOLD float vq__times_if(int yes, float a, float b)
+{
+#if defined(__CUDA_ARCH__) || defined(__AMDGCN__)
+    return yes ? vq__times(a, b) : a;
+#else
+    return vq__times(a, yes ? b : 1.0f);
+#endif
+}
+
+VQ__FOLD float vq__div_if(int yes, float a, float b)
+{
+#if defined(__CUDA_ARCH__) || defined(__AMDGCN__)
+    return yes ? vq__div(a, b) : a;
+#else
+    return vq__div(a, yes ? b : 1.0f);
+#endif
+}
+
 /* A dynamic group's scale before it rounds to its type. a: vq__amax_of(); g2: the second scale,
    or 1. No product of these functions meets a sum, and what is chosen between is computed first:
    over a row of groups they vectorize. */
@@ -3008,14 +3066,14 @@ VQ__FOLD float vq__raw_scale(const vq_key *k, const vq__group *g, float a, float
     float s;
     switch (k->scale_rule) {
     case VQ_SCALE_DIV:   s = vq__div(a, k->code_max); break;
-    case VQ_SCALE_INV:   s = vq__times(a, vq__in(k, vq__div(1.0f, k->code_max))); break;
+    case VQ_SCALE_INV:   s = vq__times(a, vq__in(k, vq__inverse(k->code_max))); break;
     case VQ_SCALE_RECIP: s = vq__div(1.0f, vq__in(k, vq__div(k->code_max, a))); break;
     case VQ_SCALE_RANGE: s = vq__div(vq__in(k, vq__sub(g->hi, g->lo)), vq__key_span(k)); break;
     default:             s = vq__pow2_scale(k, a); break;
     }
     s = vq__in(k, s);
-    s = vq__in(k, vq__times(s, k->scale2_kind == VQ_SCALE2_DIV ? g2 : 1.0f));
-    s = vq__in(k, vq__div(s, k->scale2_kind == VQ_SCALE2_MUL ? g2 : 1.0f));
+    s = vq__in(k, vq__times_if(k->scale2_kind == VQ_SCALE2_DIV, s, g2));
+    s = vq__in(k, vq__div_if(k->scale2_kind == VQ_SCALE2_MUL, s, g2));
     s = s > most ? most : s;
     s = s < least ? least : s;
     return (g->nan & vq__lacks_nan(k->elem)) ? vq__f32_make(0x7fc00000u) : s;
@@ -3052,7 +3110,7 @@ VQ__FOLD vq__step vq__step_rule(const vq_key *k)
 
 VQ__FOLD vq__step vq__step_of(const vq_key *k, float scale, float a, float g2)
 {
-    const float joins = k->scale2_kind == VQ_SCALE2_DIV ? vq__in(k, vq__div(1.0f, g2)) : g2;
+    const float joins = k->scale2_kind == VQ_SCALE2_DIV ? vq__in(k, vq__recip(g2)) : g2;
     const float s = vq__in(k, vq__times(scale, joins));
     float over = 1.0f;
     vq__step t = vq__step_rule(k);
@@ -3133,6 +3191,58 @@ VQ_HD uint32_t vq__value_of(vq_dtype elem, uint32_t code, float zero, float s, v
     return vq_encode(y, vq__times(vq__sub(vq_decode(elem, code), zero), s), VQ_NONFINITE);
 }
 
+/* The magnitude of a small float's code as f32 bits: vq__mag_of_code(), by a conversion and an
+   exact product in place of the loop. */
+VQ__FOLD uint32_t vq__near_mag(uint32_t m, uint32_t mbits, uint32_t bias)
+{
+    float sub = vq__times((float)(int32_t)m, vq__f32_make((128u - bias - mbits) << 23));
+    return m >> mbits ? (m << (23u - mbits)) + ((127u - bias) << 23) : vq__f32_bits(sub);
+}
+
+/* The small floats as numbers, so that one loop serves them all: the first magnitudes of infinity
+   and of NaN, 0x100 where there is none; the code that is NaN in place of -0, or 0x100. */
+typedef struct vq__mini { uint32_t mbits, bias, sign, inf, nan, odd, code_of_nan; } vq__mini;
+
+static const vq__mini VQ__UNUSED vq__minis[] = {
+    { 3, 7,  7, 0x100, 0x7f,  0x100, 0x7f },                 /* e4m3fn */
+    { 3, 8,  7, 0x100, 0x100, 0x80,  0x80 },
+    { 2, 15, 7, 0x7c,  0x7d,  0x100, 0x7f },                 /* e5m2 */
+    { 2, 16, 7, 0x100, 0x100, 0x80,  0x80 },
+    { 3, 1,  5, 0x100, 0x100, 0x100, 0x1f },                 /* e2m3 */
+    { 2, 3,  5, 0x100, 0x100, 0x100, 0x1f },
+    { 1, 1,  3, 0x100, 0x100, 0x100, 0x7 }                   /* e2m1 */
+};
+
+#define VQ__MINI_OF(t) vq__minis[(t) <= VQ_E5M2FNUZ ? (t) - VQ_E4M3FN : (t) - VQ_E2M3 + 4]
+
+/* vq_encode() of what vq__scaled() leaves, at most the format's largest or NaN, by one sum: f32
+   rounds to nearest even where its last bit is the code's. v comes from memory, not a product. */
+VQ__FOLD uint32_t vq__near_mini(float v, vq__mini f)
+{
+    const uint32_t low = (128u - f.bias) << 23, wide = (23u - f.mbits) << 23;
+    uint32_t u = vq__f32_bits(v), mag = u & 0x7fffffffu, top = mag & 0x7f800000u, code;
+    top = top > low ? top : low;
+    code = vq__f32_bits(vq__add(vq__f32_make(mag), vq__f32_make(top + wide))) - (top + wide)
+         + ((top - low) >> (23u - f.mbits));
+    code |= (u >> 31) << f.sign;
+    code = code == f.odd ? 0u : code;                        /* no -0 that is NaN */
+    return mag > 0x7f800000u ? f.code_of_nan : code;
+}
+
+VQ__FOLD int32_t vq__near_int(float v)                       /* within 2^22 */
+{
+    return (int32_t)(vq__f32_bits(vq__add(v == v ? v : 0.0f, 12582912.0f)) - 0x4b400000u);
+}
+
+VQ__FOLD float vq__mini_value(uint32_t c, vq__mini f)
+{
+    uint32_t m = c & ((1u << f.sign) - 1u), s = c >> f.sign << 31;
+    uint32_t mag = vq__near_mag(m, f.mbits, f.bias);
+    mag = m >= f.inf ? 0x7f800000u : mag;
+    mag = m >= f.nan ? 0x7fc00000u : mag;
+    return vq__f32_make(c == f.odd ? 0x7fc00000u : s | mag);
+}
+
 VQ_HD float vq__round(vq_dtype t, float v)
 {
     return t == VQ_F32 ? v : vq_decode(t, vq_encode(t, v, VQ_NONFINITE));
@@ -3192,6 +3302,43 @@ VQ_HD float vq__gate_of(const vq__gating *h, float most, float g, float u)
     if (h->act == VQ_ACT_SWIGLU_OAI)
         return vq__round(h->mid, vq__times(vq__add(u, h->plus), vq__swish(g, h->alpha)));
     return vq__gate_product(h->mid, vq__act_of(h->act, h->mid, g), u);
+}
+
+/* --- how kernels go about a key, and the workspace that it takes: what the host asks --- */
+
+/* Groups that the lanes of a wave hold, or scales known before; a row that a block holds; a
+   tensor's amax first; anything. */
+typedef enum vq__route { VQ__ROUTE_EIGHT, VQ__ROUTE_ROW, VQ__ROUTE_TENSOR, VQ__ROUTE_ANY } vq__route;
+
+enum { VQ__PARTIALS = 512, VQ__ROW_MOST = 16384, VQ__PLANES_MOST = 8192 };
+
+/* wide: the values are f32. */
+static inline VQ__UNUSED vq__route vq__route_of(const vq_key *k, int64_t planes, int64_t cols, int wide)
+{
+    const int fixed = (k->flags & VQ_KEY_STATIC) != 0, asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
+    const int64_t n = k->group_cols;
+    if (k->arith != VQ_F32 || k->overflow != VQ_SATURATE || k->code_rule == VQ_CODE_DIV_TRUNC
+        || k->code_rule == VQ_CODE_AMAX_AWAY || planes > VQ__PLANES_MOST) return VQ__ROUTE_ANY;
+    if (fixed) return n < 0 || n % 8 == 0 ? VQ__ROUTE_EIGHT : VQ__ROUTE_ANY;
+    if (asym && vq__bits(k->elem) < 8) return VQ__ROUTE_ANY;         /* zero points share bytes */
+    if (k->group_rows == 1 && n < 0)
+        return cols <= VQ__ROW_MOST >> (wide ? 1 : 0) ? VQ__ROUTE_ROW : VQ__ROUTE_ANY;
+    if (k->group_rows == 1 && n >= 8 && n <= 256 && !(n & (n - 1))) return VQ__ROUTE_EIGHT;
+    if (k->group_rows < 0 && n < 0 && !asym && k->code_rule != VQ_CODE_AMAX) return VQ__ROUTE_TENSOR;
+    return VQ__ROUTE_ANY;
+}
+
+/* Does a block hold a row of a norm? k: NULL where nothing is quantized. */
+static inline VQ__UNUSED int vq__norm_kept(const vq_key *k, int64_t cols, int wide)
+{
+    return cols <= VQ__ROW_MOST >> (wide ? 1 : 0)
+        && (!k || vq__route_of(k, 1, cols, wide) != VQ__ROUTE_ANY);
+}
+
+/* Are the values of a gated activation made in f32? mid: a type */
+static inline VQ__UNUSED int vq__act_wide(vq_act_kind act, vq_dtype mid, vq_dtype x)
+{
+    return act == VQ_ACT_SWIGLU_OAI || mid == VQ_F32 || x == VQ_F32;
 }
 
 #ifdef VQ_IMPLEMENTATION
@@ -4720,6 +4867,7 @@ typedef struct vq__arg { const char *name; const vq_tensor *t; int out, twin; } 
 typedef struct vq__view {
     const vq_call *call;
     const vq_key  *key;               /* NULL: the op has none; of two the one of the output */
+    const char    *result;            /* NULL, or a struct for the host that is asked for */
     vq__arg        arg[10];
     int            count;
 } vq__view;
@@ -4733,6 +4881,11 @@ static void vq__see(vq__view *v, const vq_field *f, int count, const void *args)
         if (f[i].kind == VQ_FIELD_KEY) v->key = (const vq_key *)(base + f[i].offset);
         if (f[i].kind == VQ_FIELD_INT && !strcmp(f[i].name, "running"))
             memcpy(&running, base + f[i].offset, sizeof running);
+    }
+    for (i = 0; i < count; i++) {
+        void *result = NULL;
+        if (f[i].kind == VQ_FIELD_RESULT) memcpy(&result, base + f[i].offset, sizeof result);
+        if (result) v->result = f[i].name;
     }
     for (i = 0; i < count; i++) {
         const vq_tensor *t = (const vq_tensor *)(base + f[i].offset);
@@ -5644,14 +5797,6 @@ typedef struct vq__loops {
 #undef X
 } vq__loops;
 
-/* The magnitude of a small float's code as f32 bits: vq__mag_of_code(), by a conversion and an
-   exact product in place of the loop. */
-VQ__BODY uint32_t vq__near_mag(uint32_t m, uint32_t mbits, uint32_t bias)
-{
-    float sub = vq__times((float)(int32_t)m, vq__f32_make((128u - bias - mbits) << 23));
-    return m >> mbits ? (m << (23u - mbits)) + ((127u - bias) << 23) : vq__f32_bits(sub);
-}
-
 VQ__BODY float vq__near_f16(uint16_t c)
 {
     uint32_t u = c, m = u & 0x7fffu, mag = vq__near_mag(m, 10, 15);
@@ -5885,50 +6030,12 @@ VQ__BODY void vq__unpack(int bits, const uint8_t *row, int64_t first, int64_t n,
     for (i *= per; i < n; i++) c[i] = (uint8_t)vq_code_get(row, bits, first + i);
 }
 
-/* The small floats as numbers, so that one loop serves them all: the first magnitudes of infinity
-   and of NaN, 0x100 where there is none; the code that is NaN in place of -0, or 0x100. */
-typedef struct vq__mini { uint32_t mbits, bias, sign, inf, nan, odd, code_of_nan; } vq__mini;
-
-static const vq__mini vq__minis[] = {
-    { 3, 7,  7, 0x100, 0x7f,  0x100, 0x7f },                 /* e4m3fn */
-    { 3, 8,  7, 0x100, 0x100, 0x80,  0x80 },
-    { 2, 15, 7, 0x7c,  0x7d,  0x100, 0x7f },                 /* e5m2 */
-    { 2, 16, 7, 0x100, 0x100, 0x80,  0x80 },
-    { 3, 1,  5, 0x100, 0x100, 0x100, 0x1f },                 /* e2m3 */
-    { 2, 3,  5, 0x100, 0x100, 0x100, 0x1f },
-    { 1, 1,  3, 0x100, 0x100, 0x100, 0x7 }                   /* e2m1 */
-};
-
-VQ__BODY vq__mini vq__mini_of(vq_dtype t)
-{
-    return vq__minis[t <= VQ_E5M2FNUZ ? t - VQ_E4M3FN : t - VQ_E2M3 + 4];
-}
-
-/* vq_encode() of what vq__scaled() leaves, at most the format's largest or NaN, by one sum: f32
-   rounds to nearest even where its last bit is the code's. v comes from memory, not a product. */
-VQ__BODY uint32_t vq__near_mini(float v, vq__mini f)
-{
-    const uint32_t low = (128u - f.bias) << 23, wide = (23u - f.mbits) << 23;
-    uint32_t u = vq__f32_bits(v), mag = u & 0x7fffffffu, top = mag & 0x7f800000u, code;
-    top = top > low ? top : low;
-    code = vq__f32_bits(vq__f32_make(mag) + vq__f32_make(top + wide)) - (top + wide)
-         + ((top - low) >> (23u - f.mbits));
-    code |= (u >> 31) << f.sign;
-    code = code == f.odd ? 0u : code;                        /* no -0 that is NaN */
-    return mag > 0x7f800000u ? f.code_of_nan : code;
-}
-
-VQ__BODY int32_t vq__near_int(float v)                       /* within 2^22 */
-{
-    return (int32_t)(vq__f32_bits((v == v ? v : 0.0f) + 12582912.0f) - 0x4b400000u);
-}
-
 /* Of whole lines of elements. */
 VQ__BODY void vq__encode_run(const vq_key *k, const float *v, const int32_t *zero, int64_t n,
                              uint8_t *out)
 {
     const int32_t lowest = (int32_t)vq__key_lowest(k), most = (int32_t)k->code_max;
-    const vq__mini f = vq__mini_of(k->elem >= VQ_INT8 ? VQ_E2M1 : k->elem);
+    const vq__mini f = VQ__MINI_OF(k->elem >= VQ_INT8 ? VQ_E2M1 : k->elem);
     int64_t i, j;
 #define EACH(code) \
         for (i = 0; i < n; i += VQ__LINE) \
@@ -5989,20 +6096,11 @@ VQ__BODY void vq__do_codes(const vq_key *k, const float *x, int64_t n, int64_t g
     }
 }
 
-VQ__BODY float vq__mini_value(uint32_t c, vq__mini f)
-{
-    uint32_t m = c & ((1u << f.sign) - 1u), s = c >> f.sign << 31;
-    uint32_t mag = vq__near_mag(m, f.mbits, f.bias);
-    mag = m >= f.inf ? 0x7f800000u : mag;
-    mag = m >= f.nan ? 0x7fc00000u : mag;
-    return vq__f32_make(c == f.odd ? 0x7fc00000u : s | mag);
-}
-
 /* The codes come as words: gcc would compare them as the bytes they were. */
 VQ__BODY void vq__decode_run(vq_dtype elem, const uint32_t *code, const float *zero,
                              const float *s, int64_t n, float *out)
 {
-    const vq__mini f = vq__mini_of(elem >= VQ_INT8 ? VQ_E2M1 : elem);
+    const vq__mini f = VQ__MINI_OF(elem >= VQ_INT8 ? VQ_E2M1 : elem);
     int64_t i, j;
 #define EACH(value) \
     for (i = 0; i < n; i += VQ__LINE) \
@@ -7353,12 +7451,6 @@ static int vq__grouping(const vq_key *k)
 
 #define VQ__ANY_GROUPING ((1u << VQ__GROUPING_COUNT) - 1u)
 
-VQ__SHARED const struct vq__pattern vq__fp8_keys = {
-    VQ__FP8, VQ__IS(VQ_F32), VQ__ANY_GROUPING,
-    VQ__IS(VQ_SCALE_GIVEN) | VQ__IS(VQ_SCALE_DIV) | VQ__IS(VQ_SCALE_INV),
-    VQ__IS(VQ_CODE_DIV) | VQ__IS(VQ_CODE_INV), VQ__IS(VQ_F32), 0
-};
-
 VQ__SHARED const struct vq__pattern vq__any_key = { ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u };
 
 struct vq__row {
@@ -7372,35 +7464,123 @@ struct vq__row {
 };
 
 #define VQ__GOOD   (VQ_ROW_BIT_EXACT | VQ_ROW_BATCH_INVARIANT)
-#define VQ__GPU(op, keys)       { VQ_OP_##op, "gpu", VQ_SLOT_##op, keys, 0, VQ__GOOD, \
-                                  "sm_90", NULL },
+#define VQ__GPU(op, keys, workspace) \
+                                { VQ_OP_##op, "gpu", VQ_SLOT_##op, keys, 0, VQ__GOOD, \
+                                  "sm_90", workspace },
 #define VQ__REFERENCE(op, keys) { VQ_OP_##op, "reference", VQ_SLOT_NONE, keys, 0, VQ__GOOD, NULL, \
                                   NULL },
+
+/* Workspace of kernels: a tensor's partial amaxes, or an amax of each group. */
+VQ__SHARED size_t vq__work_codes(const vq_key *k, int64_t planes, int64_t rows, int64_t cols, int wide)
+{
+    const vq__route route = vq__route_of(k, planes, cols, wide);
+    int64_t group[2], count[2];
+    if (route == VQ__ROUTE_TENSOR) return VQ__PARTIALS * 4;
+    if (route != VQ__ROUTE_ANY || (k->flags & VQ_KEY_STATIC)) return 0;
+    vq_key_group(k, rows, cols, group, count);
+    return (size_t)(planes * count[0] * count[1]) * 4;
+}
+
+/* And r and mean of each row, where no block holds one. k may be NULL. */
+VQ__SHARED size_t vq__work_norm(const vq_key *k, const vq_tensor *x, vq_dtype mid_arg)
+{
+    const vq_tensor w = vq__rank4(x);
+    const int wide = (mid_arg ? mid_arg : x->dtype) == VQ_F32;
+    const int kept = vq__norm_kept(k, w.shape[3], wide);
+    size_t bytes = kept ? 0 : (size_t)(w.shape[1] * w.shape[2]) * 8;
+    if (!k) return bytes;
+    if (kept) return vq__work_codes(k, 1, w.shape[2], w.shape[3], wide);
+    if (!(k->flags & VQ_KEY_STATIC)) {
+        int64_t group[2], count[2];
+        vq_key_group(k, w.shape[2], w.shape[3], group, count);
+        bytes += (size_t)(count[0] * count[1]) * 4;
+    }
+    return bytes;
+}
+
+#ifndef VQ_NO_QUANT
+static size_t vq__work_quant(const void *args)
+{
+    const vq_quant_args *a = (const vq_quant_args *)args;
+    return vq__work_codes(&a->key, 1, a->x.shape[0], a->x.shape[1], a->x.dtype == VQ_F32);
+}
+
+static size_t vq__work_requant(const void *args)
+{
+    const vq_requant_args *a = (const vq_requant_args *)args;
+    int64_t group[2], count[2];
+    if (a->key.flags & VQ_KEY_STATIC) return 0;
+    vq_key_group(&a->key, a->q.shape[0], a->q.shape[1], group, count);
+    return (size_t)(count[0] * count[1]) * 4;
+}
+#endif
+#ifndef VQ_NO_ACT
+static size_t vq__work_act_mul_quant(const void *args)
+{
+    const vq_act_mul_quant_args *a = (const vq_act_mul_quant_args *)args;
+    return vq__work_codes(&a->key, 1, a->q.shape[0], a->q.shape[1],
+                          vq__act_wide(a->act, a->mid ? a->mid : a->x.dtype, a->x.dtype));
+}
+
+static size_t vq__work_masked_act_mul_quant(const void *args)
+{
+    const vq_masked_act_mul_quant_args *a = (const vq_masked_act_mul_quant_args *)args;
+    return vq__work_codes(&a->key, a->q.shape[0], a->q.shape[1], a->q.shape[2],
+                          vq__act_wide(a->act, a->mid ? a->mid : a->x.dtype, a->x.dtype));
+}
+#endif
+#ifndef VQ_NO_NORM
+static size_t vq__work_rms_norm(const void *args)
+{
+    const vq_rms_norm_args *a = (const vq_rms_norm_args *)args;
+    return vq__work_norm(NULL, &a->x, a->mid);
+}
+
+static size_t vq__work_layer_norm(const void *args)
+{
+    const vq_layer_norm_args *a = (const vq_layer_norm_args *)args;
+    return vq__work_norm(NULL, &a->x, a->mid);
+}
+
+static size_t vq__work_rms_norm_quant(const void *args)
+{
+    const vq_rms_norm_quant_args *a = (const vq_rms_norm_quant_args *)args;
+    return vq__work_norm(&a->key, &a->x, a->mid);
+}
+#endif
 
 /* In the order they are tried: native, portable kernel, emulation, reference. */
 static const struct vq__row vq__rows[] = {
 #ifndef VQ_NO_CONVERT
-    VQ__GPU(CAST, NULL)
+    VQ__GPU(CAST, NULL, NULL)
     VQ__REFERENCE(CAST, NULL)
-    VQ__GPU(FNUZ_NORMALIZE, NULL)
+    VQ__GPU(FNUZ_NORMALIZE, NULL, NULL)
     VQ__REFERENCE(FNUZ_NORMALIZE, NULL)
 #endif
 #ifndef VQ_NO_QUANT
-    VQ__GPU(QUANT, &vq__fp8_keys)
+    VQ__GPU(QUANT, &vq__any_key, vq__work_quant)
     VQ__REFERENCE(QUANT, &vq__any_key)
-    VQ__GPU(DEQUANT, &vq__fp8_keys)
+    VQ__GPU(DEQUANT, &vq__any_key, NULL)
     VQ__REFERENCE(DEQUANT, &vq__any_key)
+    VQ__GPU(REQUANT, &vq__any_key, vq__work_requant)
     VQ__REFERENCE(REQUANT, &vq__any_key)
 #endif
 #ifndef VQ_NO_ACT
+    VQ__GPU(ACT, NULL, NULL)
     VQ__REFERENCE(ACT, NULL)
+    VQ__GPU(ACT_MUL, NULL, NULL)
     VQ__REFERENCE(ACT_MUL, NULL)
+    VQ__GPU(ACT_MUL_QUANT, &vq__any_key, vq__work_act_mul_quant)
     VQ__REFERENCE(ACT_MUL_QUANT, &vq__any_key)
+    VQ__GPU(MASKED_ACT_MUL_QUANT, &vq__any_key, vq__work_masked_act_mul_quant)
     VQ__REFERENCE(MASKED_ACT_MUL_QUANT, &vq__any_key)
 #endif
 #ifndef VQ_NO_NORM
+    VQ__GPU(RMS_NORM, NULL, vq__work_rms_norm)
     VQ__REFERENCE(RMS_NORM, NULL)
+    VQ__GPU(LAYER_NORM, NULL, vq__work_layer_norm)
     VQ__REFERENCE(LAYER_NORM, NULL)
+    VQ__GPU(RMS_NORM_QUANT, &vq__any_key, vq__work_rms_norm_quant)
     VQ__REFERENCE(RMS_NORM_QUANT, &vq__any_key)
 #endif
 #ifndef VQ_NO_OBSERVE
@@ -7411,7 +7591,7 @@ static const struct vq__row vq__rows[] = {
     VQ__REFERENCE(CALIBRATE, &vq__any_key)
 #endif
 #ifndef VQ_NO_SCALES
-    VQ__GPU(SCALE_CONVERT, NULL)
+    VQ__GPU(SCALE_CONVERT, NULL, NULL)
     VQ__REFERENCE(SCALE_CONVERT, NULL)
 #endif
 #ifndef VQ_NO_COMPARE
@@ -7507,6 +7687,7 @@ static vq_status vq__try(const vq_ctx *ctx, const struct vq__row *row, const vq_
 
     if (only && strcmp(only, row->impl)) return vq__refuse_name(r, VQ_GUARD_ONLY, "it", only);
     if (v->key && row->keys && vq__serves(row->keys, v->key, r)) return r->status;
+    if (gpu && v->result) return vq__refuse(r, VQ_GUARD_PATTERN, v->result, 1, 0);
     if (gpu && !(ctx->planning ? ctx->platform.wave > 1
                                : ctx->kernels && ctx->kernels->kernel[row->slot]))
         return vq__refuse(r, VQ_GUARD_KERNEL, "the kernel", 0, 0);
@@ -7613,6 +7794,9 @@ vq_status vq_run(const vq_ctx *ctx, const vq_choice *c, const void *args)
         s = vq__refuse(&r, VQ_GUARD_WORKSPACE, "workspace",
                        call->workspace ? (int64_t)call->workspace_bytes : 0,
                        (int64_t)c->workspace_bytes);
+    if (!s && c->workspace_bytes && (uintptr_t)call->workspace % 16)
+        s = vq__refuse(&r, VQ_GUARD_VALUE, "workspace, its address modulo 16,",
+                       (int64_t)((uintptr_t)call->workspace % 16), 0);
     if (!s && ctx->planning) s = vq__refuse(&r, VQ_GUARD_PLANNING, "the machine", 0, 0);
     if (s) return vq__tell(&r, call->report);
 

@@ -9,10 +9,12 @@
 #include "../vq.h"
 #endif
 
-/* more: devices beside the first one. at: the device that was current at the last launch. */
+/* more: devices beside the first one. at, slot, args: of the last launch, the device that was
+   current, the launcher, and what it was given. */
 typedef struct {
     const char *arch;
-    int device, self_test, launch, launched, null, more, at;
+    int device, self_test, launch, launched, null, more, at, slot;
+    const void *args;
 } mock_state;
 
 /* Of both: allocations that are not released yet, and whether there is no memory left. */
@@ -30,6 +32,14 @@ static void  mock_release(void *p)     { mock_memory.live--; free(p); }
 static int   mock_copy(void *d, const void *s, size_t n) { memcpy(d, s, n); return 0; }
 static const char *mock_error(int n)   { return n == 719 ? "unspecified launch failure" : NULL; }
 
+/* A launcher for each slot, which knows its own. */
+#define LAUNCHER(m, ID, name) \
+    static int m##_runs_##name(const void *args) { return m##_launch(VQ_SLOT_##ID, args); }
+#define mock_LAUNCHER(ID, name)      LAUNCHER(mock, ID, name)
+#define mock_cuda_LAUNCHER(ID, name) LAUNCHER(mock_cuda, ID, name)
+#define mock_ENTRY(ID, name)         mock_runs_##name,
+#define mock_cuda_ENTRY(ID, name)    mock_cuda_runs_##name,
+
 #define MOCK(m, vendor) \
 static mock_state m; \
 static int m##_arch(int device, char *out, size_t size) \
@@ -40,17 +50,19 @@ static int m##_arch(int device, char *out, size_t size) \
 } \
 static int m##_current(void)      { return m.device; } \
 static int m##_self_test(int n)   { (void)n; return m.self_test; } \
-static int m##_launch(const void *args) \
+static int m##_launch(vq_slot slot, const void *args) \
 { \
-    (void)args; \
     m.launched++; \
     m.at = m.device; \
+    m.slot = slot; \
+    m.args = args; \
     return m.launch; \
 } \
+VQ_KERNELS(m##_LAUNCHER) \
 static vq_kernels m##_table = { \
     VQ_ABI_VERSION, 0, vendor, NULL, m##_arch, m##_current, m##_self_test, mock_alloc, \
     mock_release, mock_copy, mock_error, \
-    { NULL, m##_launch, m##_launch, m##_launch, m##_launch, m##_launch } \
+    { NULL, VQ_KERNELS(m##_ENTRY) } \
 };
 
 MOCK(mock, "hip")

@@ -105,66 +105,136 @@ static void reset(const char *hip, const char *cuda)
 /* --- every op, with right arguments --------------------------------------------- */
 
 typedef union {
-    vq_call                call;
-    vq_cast_args           cast;
-    vq_fnuz_normalize_args fnuz;
-    vq_quant_args          quant;
-    vq_dequant_args        dequant;
-    vq_scale_convert_args  scale;
+    vq_call call;
+#define X(ID, name) vq_##name##_args name;
+    VQ_KERNELS(X)
+#undef X
 } any;
 
 /* The inputs and outputs of one thread. */
-typedef struct { float x[512], s[8]; uint8_t q[512], c[512], t[1024]; float to[8]; } desk;
+typedef struct {
+    float x[512], y[512], s[8], to[8];
+    uint8_t q[512], c[512], t[1024];
+    int32_t counts[2], status;
+} desk;
 
-static const vq_op ops[] = { VQ_OP_CAST, VQ_OP_FNUZ_NORMALIZE, VQ_OP_QUANT, VQ_OP_DEQUANT,
-                             VQ_OP_SCALE_CONVERT };
+/* Those that have a kernel. */
+static const vq_op ops[] = {
+#define X(ID, name) VQ_OP_##ID,
+    VQ_KERNELS(X)
+#undef X
+};
+
+/* What kernels may use, as far as any call here needs it. off: bytes past a multiple of 16. */
+static uint8_t *workspace(int off)
+{
+    static uint8_t room[4096];
+    return room + (16 - (uintptr_t)room % 16) % 16 + off;
+}
 
 static any args_of(vq_op op, desk *d, vq_where w)
 {
-    vq_key k = vq_key_preset(VQ_KEY_FP8_GROUP128);
+    static const int64_t once[] = { 2, 1, 128 }, twice[] = { 2, 1, 256 }, groups[] = { 2, 1, 1 },
+                         two[] = { 2 };
+    const vq_key k = vq_key_preset(VQ_KEY_FP8_GROUP128);
+    const vq_tensor x = vq_tensor_2d(d->x, VQ_F32, 2, 256, w), y = vq_tensor_2d(d->y, VQ_F32, 2, 256, w);
+    const vq_tensor q = vq_tensor_2d(d->q, VQ_E4M3FN, 2, 256, w);
     any a;
     memset(&a, 0, sizeof a);
     switch (op) {
     case VQ_OP_CAST:
-        a.cast.x = vq_tensor_2d(d->x, VQ_F32, 2, 256, w);
+        a.cast.x = x;
         a.cast.y = vq_tensor_2d(d->q, VQ_E5M2, 2, 256, w);
         break;
     case VQ_OP_FNUZ_NORMALIZE:
-        a.fnuz.x = vq_tensor_2d(d->q, VQ_E4M3FN, 2, 256, w);
-        a.fnuz.y = vq_tensor_2d(d->c, VQ_E4M3FNUZ, 2, 256, w);
-        a.fnuz.scale = vq_tensor_2d(d->s, VQ_F32, 2, 2, w);
-        a.fnuz.scale_out = vq_tensor_2d(d->to, VQ_F32, 2, 2, w);
+        a.fnuz_normalize.x = q;
+        a.fnuz_normalize.y = vq_tensor_2d(d->c, VQ_E4M3FNUZ, 2, 256, w);
+        a.fnuz_normalize.scale = vq_tensor_2d(d->s, VQ_F32, 2, 2, w);
+        a.fnuz_normalize.scale_out = vq_tensor_2d(d->to, VQ_F32, 2, 2, w);
         break;
     case VQ_OP_QUANT:
         a.quant.key = k;
-        a.quant.x = vq_tensor_2d(d->x, VQ_F32, 2, 256, w);
-        a.quant.q = vq_tensor_2d(d->q, VQ_E4M3FN, 2, 256, w);
-        a.quant.scale = vq_scale_for(&k, a.quant.q, VQ_ROWS, d->s);
+        a.quant.x = x;
+        a.quant.q = q;
+        a.quant.scale = vq_scale_for(&k, q, VQ_ROWS, d->s);
         break;
     case VQ_OP_DEQUANT:
         a.dequant.key = k;
-        a.dequant.q = vq_tensor_2d(d->q, VQ_E4M3FN, 2, 256, w);
-        a.dequant.scale = vq_scale_for(&k, a.dequant.q, VQ_ROWS, d->s);
-        a.dequant.y = vq_tensor_2d(d->x, VQ_F32, 2, 256, w);
+        a.dequant.q = q;
+        a.dequant.scale = vq_scale_for(&k, q, VQ_ROWS, d->s);
+        a.dequant.y = x;
+        break;
+    case VQ_OP_REQUANT:
+        a.requant.from = k;
+        a.requant.key = vq_key_preset(VQ_KEY_FP8_TOKEN);
+        a.requant.q = q;
+        a.requant.scale = vq_scale_for(&k, q, VQ_ROWS, d->s);
+        a.requant.q_out = vq_tensor_2d(d->c, VQ_E4M3FN, 2, 256, w);
+        a.requant.scale_out = vq_scale_for(&a.requant.key, q, VQ_ROWS, d->to);
+        break;
+    case VQ_OP_ACT:
+        a.act.x = x;
+        a.act.y = y;
+        break;
+    case VQ_OP_ACT_MUL:
+        a.act_mul.x = x;
+        a.act_mul.y = vq_tensor_2d(d->y, VQ_F32, 2, 128, w);
+        break;
+    case VQ_OP_ACT_MUL_QUANT:
+        a.act_mul_quant.key = k;
+        a.act_mul_quant.x = x;
+        a.act_mul_quant.q = vq_tensor_2d(d->c, VQ_E4M3FN, 2, 128, w);
+        a.act_mul_quant.scale = vq_scale_for(&k, a.act_mul_quant.q, VQ_ROWS, d->to);
+        break;
+    case VQ_OP_MASKED_ACT_MUL_QUANT:
+        a.masked_act_mul_quant.key = k;
+        a.masked_act_mul_quant.x = vq_tensor_nd(d->x, VQ_F32, 3, twice, w);
+        a.masked_act_mul_quant.counts = vq_tensor_nd(d->counts, VQ_INT32, 1, two, w);
+        a.masked_act_mul_quant.q = vq_tensor_nd(d->c, VQ_E4M3FN, 3, once, w);
+        a.masked_act_mul_quant.scale = vq_tensor_nd(d->to, VQ_F32, 3, groups, w);
+        a.masked_act_mul_quant.status = vq_tensor_2d(&d->status, VQ_INT32, 1, 1, w);
+        break;
+    case VQ_OP_RMS_NORM:
+        a.rms_norm.x = x;
+        a.rms_norm.y = y;
+        break;
+    case VQ_OP_LAYER_NORM:
+        a.layer_norm.x = x;
+        a.layer_norm.y = y;
+        break;
+    case VQ_OP_RMS_NORM_QUANT:
+        a.rms_norm_quant.key = k;
+        a.rms_norm_quant.x = x;
+        a.rms_norm_quant.residual = y;
+        a.rms_norm_quant.q = vq_tensor_2d(d->c, VQ_E4M3FN, 2, 256, w);
+        a.rms_norm_quant.scale = vq_scale_for(&k, q, VQ_ROWS, d->to);
         break;
     default:
-        a.scale.x = vq_tensor_2d(d->q, VQ_E8M0, 16, 32, w);
-        a.scale.y = vq_tensor_ordered(VQ_E8M0, 16, 32, VQ_TILES_CDNA4, d->t, w);
+        a.scale_convert.x = vq_tensor_2d(d->q, VQ_E8M0, 16, 32, w);
+        a.scale_convert.y = vq_tensor_ordered(VQ_E8M0, 16, 32, VQ_TILES_CDNA4, d->t, w);
     }
     a.call.report = &why;
+    a.call.workspace = workspace(0);
+    a.call.workspace_bytes = 2048;
     return a;
 }
 
 static vq_status call_op(const vq_ctx *vq, vq_op op, const any *a)
 {
     switch (op) {
-    case VQ_OP_CAST:           return vq_cast(vq, &a->cast);
-    case VQ_OP_FNUZ_NORMALIZE: return vq_fnuz_normalize(vq, &a->fnuz);
-    case VQ_OP_QUANT:          return vq_quant(vq, &a->quant);
-    case VQ_OP_DEQUANT:        return vq_dequant(vq, &a->dequant);
-    default:                   return vq_scale_convert(vq, &a->scale);
+#define X(ID, name) case VQ_OP_##ID: return vq_##name(vq, &a->name);
+    VQ_KERNELS(X)
+#undef X
+    default: return VQ_BAD_ARG;
     }
 }
+
+static const char *const slot_name[] = {
+    "none",
+#define X(ID, name) #name,
+    VQ_KERNELS(X)
+#undef X
+};
 
 static void fill(desk *d)
 {
@@ -172,7 +242,10 @@ static void fill(desk *d)
     size_t i;
     for (i = 0; i < sizeof *d; i++) p[i] = (uint8_t)(t_rand() >> 24);
     for (i = 0; i < 512; i++) d->x[i] = t_randf(-9, 9);
+    for (i = 0; i < 512; i++) d->y[i] = t_randf(-9, 9);
     for (i = 0; i < 8; i++) d->s[i] = t_randf(0, 1);
+    d->counts[0] = 1;
+    d->counts[1] = (int32_t)(t_rand() % 4) - 1;
 }
 
 /* --- what an op leaves alone ------------------------------------------------------ */
@@ -196,6 +269,7 @@ static void plan_and_run_allocate_format_and_read_nothing(void)
             vq_choice c;
             CHECKF(vq_plan(vq, ops[i], &a, &c) == VQ_OK && vq_run(vq, &c, &a) == VQ_OK
                    && call_op(vq, ops[i], &a) == VQ_OK, "%s: %s", vq_op_str(ops[i]), why.text);
+            CHECK(!gpu || (!strcmp(slot_name[mock.slot], vq_op_str(ops[i])) && mock.args == &a));
         }
         CHECK(mock.launched == (gpu ? 2 * COUNT(ops) : 0));
         CHECKF(!seen.made && !mock_memory.made, "%d allocations", seen.made + mock_memory.made);
@@ -266,19 +340,16 @@ static void an_op_leaves_the_current_device_alone(void)
 
 typedef struct { vq_ctx *vq; desk in, out; int wrong; } worker;
 
-static void work(const vq_ctx *vq, desk *d)
+/* Every op in turn, quant and dequant there and back: how many of them failed. */
+static int work(const vq_ctx *vq, desk *d)
 {
-    int i;
+    int i, failed = 0;
     for (i = 0; i < COUNT(ops); i++) {
         any a = args_of(ops[i], d, VQ_HOST);
         a.call.report = NULL;
-        if (ops[i] != VQ_OP_DEQUANT && call_op(vq, ops[i], &a)) d->t[0] ^= 1;
-        if (ops[i] == VQ_OP_QUANT) {                         /* there and back */
-            a = args_of(VQ_OP_DEQUANT, d, VQ_HOST);
-            a.call.report = NULL;
-            if (call_op(vq, VQ_OP_DEQUANT, &a)) d->t[0] ^= 1;
-        }
+        failed += call_op(vq, ops[i], &a) != VQ_OK;
     }
+    return failed;
 }
 
 static void *toil(void *user)
@@ -287,7 +358,7 @@ static void *toil(void *user)
     int i;
     for (i = 0; i < 100; i++) {
         desk d = w->in;
-        work(w->vq, &d);
+        w->wrong += work(w->vq, &d);
         w->wrong += memcmp(&d, &w->out, sizeof d) != 0;
     }
     return NULL;
@@ -307,7 +378,7 @@ static void threads_may_run_ops_on_one_context(void)
         w[i].vq = vq;
         w[i].wrong = 0;
         w[i].out = w[i].in;
-        work(alone, &w[i].out);
+        CHECK(work(alone, &w[i].out) == 0);
         CHECK(memcmp(&w[i].in, &w[i].out, sizeof w[i].in));
         CHECK(i == 0 || memcmp(&w[0].out, &w[i].out, sizeof w[i].out));
     }
@@ -443,9 +514,38 @@ static void an_instruction_that_is_lacking_is_named(void)
 
 static size_t hundred(const void *args) { (void)args; return 100; }
 
+/* Missing, a byte short, whole but `off` past a multiple of 16, whole: how the last one ends. */
+static vq_status with_each_workspace(const vq_ctx *vq, const vq_choice *c, any *a)
+{
+    const int64_t need = (int64_t)c->workspace_bytes;
+    const char *op = vq_op_str(c->op);
+    int off;
+    a->call.workspace = NULL;
+    a->call.workspace_bytes = (size_t)need;
+    CHECK(vq_run(vq, c, a) == VQ_OUT_OF_MEMORY);
+    CHECKF(why.guard == VQ_GUARD_WORKSPACE && why.found == 0 && why.needed == need
+           && !strcmp(why.arg, "workspace") && !strcmp(why.op, op), "%s", why.text);
+    a->call.workspace = workspace(0);
+    a->call.workspace_bytes = (size_t)need - 1;
+    CHECK(vq_run(vq, c, a) == VQ_OUT_OF_MEMORY);
+    CHECKF(why.guard == VQ_GUARD_WORKSPACE && why.found == need - 1 && why.needed == need
+           && !strcmp(why.arg, "workspace") && !strcmp(why.op, op), "%s", why.text);
+    a->call.workspace_bytes = 2048;                          /* more than enough does not help */
+    for (off = 1; off < 16; off += off == 1 ? 3 : 4) {       /* 1, 4, 8, 12 */
+        a->call.workspace = workspace(off);
+        CHECK(vq_run(vq, c, a) == VQ_BAD_ARG);
+        CHECKF(why.guard == VQ_GUARD_VALUE && why.found == off && why.needed == 0
+               && !strcmp(why.arg, "workspace, its address modulo 16,") && !strcmp(why.op, op),
+               "%s", why.text);
+    }
+    a->call.workspace = workspace(16);
+    a->call.workspace_bytes = (size_t)need;
+    return vq_run(vq, c, a);
+}
+
 static void workspace_that_is_needed_is_reported(void)
 {
-    static desk d;
+    static desk d, was;
     any a = args_of(VQ_OP_QUANT, &d, VQ_HOST);
     struct vq__row row = fake;
     vq_report r[2];
@@ -455,6 +555,7 @@ static void workspace_that_is_needed_is_reported(void)
     int n;
     reset(NULL, NULL);
     fill(&d);
+    was = d;
     vq = start_on(VQ_CPU, VQ_OK);
     row.slot = VQ_SLOT_NONE;
     row.workspace = hundred;
@@ -468,25 +569,238 @@ static void workspace_that_is_needed_is_reported(void)
     c.row = &row;
     c.op = VQ_OP_QUANT;
     c.workspace_bytes = 100;
-    for (n = 0; n < 4; n++) {                                /* missing, short, unaligned, whole */
-        a.call.workspace = n ? d.t + (n == 2) : NULL;
-        a.call.workspace_bytes = n == 1 ? 99 : 100;
-        CHECK(vq_run(vq, &c, &a) == (n < 2 ? VQ_OUT_OF_MEMORY : VQ_OK));
-        if (n < 2)
-            CHECKF(why.guard == VQ_GUARD_WORKSPACE && why.found == (n ? 99 : 0)
-                   && why.needed == 100 && !strcmp(why.arg, "workspace"), "%s", why.text);
-    }
+    a.call.workspace = NULL;
+    CHECK(vq_run(vq, &c, &a) == VQ_OUT_OF_MEMORY && !memcmp(&d, &was, sizeof d));
+    CHECK(with_each_workspace(vq, &c, &a) == VQ_OK && memcmp(&d, &was, sizeof d));
     vq_free(vq);
 }
 
-/* --- tables with holes ---------------------------------------------------------------- */
+/* The kernels' own: nothing is launched without it, and the reference wants none. */
+static void a_kernel_is_not_launched_without_its_workspace(void)
+{
+    static const struct { vq_op op; vq_key_id key; size_t bytes; } known[] = {
+        { VQ_OP_QUANT,         VQ_KEY_FP8_TENSOR,   2048 },
+        { VQ_OP_REQUANT,       VQ_KEY_FP8_TENSOR,   4 },
+        { VQ_OP_REQUANT,       VQ_KEY_FP8_GROUP128, 16 },
+        { VQ_OP_ACT_MUL_QUANT, VQ_KEY_FP8_CHANNEL,  512 },
+    };
+    static desk d;
+    vq_backend b;
+    int i, n;
+    fill(&d);
+    for (b = VQ_HIP; b <= VQ_CUDA; b = (vq_backend)(b + 1))
+        for (i = 0; i < COUNT(known); i++) {
+            mock_state *m = b == VQ_HIP ? &mock : &mock_cuda;
+            any a = args_of(known[i].op, &d, VQ_DEVICE);
+            const vq_key k = vq_key_preset(known[i].key);
+            static float scales[256];
+            vq_report row[2];
+            vq_choice c;
+            vq_ctx *vq;
+            reset("gfx942", "sm_90a");
+            if (known[i].op == VQ_OP_QUANT) {
+                a.quant.key = k;
+                a.quant.scale = vq_scale_for(&k, a.quant.q, VQ_ROWS, scales);
+            } else if (known[i].op == VQ_OP_REQUANT) {
+                a.requant.key = k;
+                a.requant.scale_out = vq_scale_for(&k, a.requant.q_out, VQ_ROWS, scales);
+            } else {
+                a.act_mul_quant.key = k;
+                a.act_mul_quant.scale = vq_scale_for(&k, a.act_mul_quant.q, VQ_ROWS, scales);
+            }
+            vq = start_on(b, VQ_OK);
+            CHECKF(vq_plan(vq, known[i].op, &a, &c) == VQ_OK && !strcmp(vq_impl_str(&c), "gpu")
+                   && c.workspace_bytes == known[i].bytes, "%d: %lu bytes %s", i,
+                   (unsigned long)c.workspace_bytes, why.text);
+            CHECK(vq_explain(vq, known[i].op, &a, row, 2, &n) == VQ_OK && n == 2
+                  && row[0].workspace_bytes == (int64_t)known[i].bytes && !row[1].workspace_bytes);
+            a.call.workspace = NULL;
+            CHECK(call_op(vq, known[i].op, &a) == VQ_OUT_OF_MEMORY && !m->launched);
+            a.call.workspace = workspace(4);
+            CHECK(call_op(vq, known[i].op, &a) == VQ_BAD_ARG && !m->launched);
+            CHECK(with_each_workspace(vq, &c, &a) == VQ_OK && m->launched == 1 && m->args == &a);
+            a.call.workspace = NULL;
+            a.call.policy.only = "reference";                /* takes none, but cannot reach it */
+            CHECK(call_op(vq, known[i].op, &a) == VQ_UNSUPPORTED && why.guard == VQ_GUARD_PLACE);
+            vq_free(vq);
+        }
+    {
+        any a = args_of(VQ_OP_QUANT, &d, VQ_HOST);
+        const vq_key k = vq_key_preset(VQ_KEY_FP8_TENSOR);
+        vq_choice c;
+        vq_ctx *vq;
+        reset("gfx942", NULL);
+        vq = start_on(VQ_HIP, VQ_OK);
+        a.quant.key = k;
+        a.quant.scale = vq_scale_for(&k, a.quant.q, VQ_ROWS, d.to);
+        a.call.workspace = workspace(4);                     /* not looked at */
+        CHECK(vq_plan(vq, VQ_OP_QUANT, &a, &c) == VQ_OK && !c.workspace_bytes);
+        CHECK(!strcmp(vq_impl_str(&c), "reference") && vq_quant(vq, &a.quant) == VQ_OK);
+        vq_free(vq);
+    }
+}
 
-static const char *const slot_name[] = {
-    "none",
-#define X(ID, name) #name,
-    VQ_KERNELS(X)
-#undef X
-};
+/* --- what kernels are there for ----------------------------------------------------------- */
+
+static void every_kernel_has_its_op_on_either_vendor(void)
+{
+    static const char *const archs[] = { "gfx942", "sm_90" };
+    static const vq_op none[] = { VQ_OP_AMAX, VQ_OP_MINMAX, VQ_OP_HISTOGRAM, VQ_OP_PERCENTILE,
+                                  VQ_OP_CALIBRATE, VQ_OP_COMPARE };
+    static desk d;
+    int i, j, n, rows[VQ_OP_COUNT] = { 0 };
+    reset(NULL, NULL);
+    CHECK(COUNT(ops) + COUNT(none) == VQ_OP_COUNT - 1);
+    for (i = 0; i < COUNT(vq__rows); i++) {
+        const struct vq__row *row = &vq__rows[i];
+        CHECK((row->slot != VQ_SLOT_NONE) == !strcmp(row->impl, "gpu"));
+        if (!row->slot) continue;
+        rows[row->op]++;
+        CHECKF(!strcmp(slot_name[row->slot], vq_op_str(row->op)), "%s", vq_op_str(row->op));
+    }
+    for (i = 0; i < COUNT(ops); i++) CHECKF(rows[ops[i]] == 1, "%s", vq_op_str(ops[i]));
+    for (i = 0; i < COUNT(none); i++) CHECKF(!rows[none[i]], "%s", vq_op_str(none[i]));
+    for (i = 0; i < COUNT(archs); i++) {
+        vq_desc desc = VQ_ZERO;
+        vq_ctx *vq;
+        desc.assume = archs[i];
+        vq = start(desc, VQ_OK);
+        for (j = 0; j < COUNT(ops); j++) {
+            any a = args_of(ops[j], &d, VQ_DEVICE);
+            vq_report row[2];
+            vq_choice c;
+            CHECK(vq_explain(vq, ops[j], &a, row, 2, &n) == VQ_OK && n == 2);
+            CHECKF(row[0].guard == VQ_GUARD_NONE && !strcmp(row[0].impl, "gpu")
+                   && !strcmp(row[0].op, vq_op_str(ops[j])), "%s: %s", archs[i], row[0].text);
+            CHECKF(row[0].flags == (VQ__GOOD | (i ? 0 : VQ_ROW_UNPROVEN)), "%s: %s", archs[i],
+                   row[0].text);
+            CHECKF(row[1].guard == VQ_GUARD_PLACE && !strcmp(row[1].impl, "reference"), "%s: %s",
+                   archs[i], row[1].text);
+            CHECKF(vq_plan(vq, ops[j], &a, &c) == VQ_OK && !strcmp(vq_impl_str(&c), "gpu"), "%s",
+                   why.text);
+            CHECK(vq_run(vq, &c, &a) == VQ_UNSUPPORTED && why.guard == VQ_GUARD_PLANNING);
+        }
+        vq_free(vq);
+    }
+}
+
+/* The result is the host's: no kernel fills it. */
+static void a_result_is_not_for_kernels(void)
+{
+    static desk d;
+    vq_requant_result result;
+    vq_report row[2];
+    vq_backend b;
+    int n;
+    fill(&d);
+    for (b = VQ_HIP; b <= VQ_CUDA; b = (vq_backend)(b + 1)) {
+        mock_state *m = b == VQ_HIP ? &mock : &mock_cuda;
+        any a = args_of(VQ_OP_REQUANT, &d, VQ_DEVICE);
+        vq_ctx *vq;
+        reset("gfx942", "sm_90a");
+        vq = start_on(b, VQ_OK);
+        CHECK(vq_requant(vq, &a.requant) == VQ_OK && m->launched == 1);
+        a.requant.result = &result;
+        CHECK(vq_explain(vq, VQ_OP_REQUANT, &a, row, 2, &n) == VQ_OK && n == 2);
+        CHECKF(row[0].guard == VQ_GUARD_PATTERN && row[0].status == VQ_UNSUPPORTED
+               && !strcmp(row[0].impl, "gpu") && !strcmp(row[0].arg, "result")
+               && row[0].found == 1 && row[0].needed == 0 && row[0].kind == 'n'
+               && strstr(row[0].text, "requant: gpu: result is not served by this implementation"),
+               "%s", row[0].text);
+        CHECK(row[1].guard == VQ_GUARD_PLACE);
+        CHECK(vq_requant(vq, &a.requant) == VQ_UNSUPPORTED && why.guard == VQ_GUARD_PLACE);
+        a.call.policy.only = "gpu";
+        CHECK(vq_requant(vq, &a.requant) == VQ_UNSUPPORTED);
+        CHECKF(why.guard == VQ_GUARD_PATTERN && !strcmp(why.arg, "result") && why.found == 1
+               && !why.needed, "%s", why.text);
+        a = args_of(VQ_OP_REQUANT, &d, VQ_MANAGED);          /* the reference has it */
+        a.requant.result = &result;
+        result.count = -7;
+        CHECK(vq_requant(vq, &a.requant) == VQ_OK && result.count == 512 && m->launched == 1);
+        vq_free(vq);
+    }
+}
+
+/* A row whose kernels know fp8 keys of one scale type and a few rules. */
+static void a_row_that_serves_some_keys_says_which_it_does_not(void)
+{
+#define IS(v) (1u << (v))
+    enum { FP8 = IS(VQ_E4M3FN) | IS(VQ_E4M3FNUZ) | IS(VQ_E5M2) | IS(VQ_E5M2FNUZ),
+           GROUPS = IS(VQ__TOKEN) | IS(VQ__GROUP),
+           SCALES = IS(VQ_SCALE_GIVEN) | IS(VQ_SCALE_DIV) | IS(VQ_SCALE_INV),
+           CODES = IS(VQ_CODE_DIV) | IS(VQ_CODE_INV) };
+    static const struct vq__pattern some = { FP8, IS(VQ_F32), GROUPS, SCALES, CODES, IS(VQ_F32), 0 };
+    static const struct { const char *key, *arg; int64_t found, needed; const char *words; uint32_t part; }
+    known[] = {
+        { "fp8_group128", NULL, 0, 0, "quant: fake: runs", 0 },
+        { "fp8_token",    NULL, 0, 0, "quant: fake: runs", 0 },
+        { "int8_token", "key.elem", VQ_INT8, FP8, "found int8, needed float8_e4m3fn or ", 0 },
+        { "mxfp4", "key.elem", VQ_E2M1, FP8, "found float4_e2m1fn, needed float8_e4m3fn or ", 0 },
+        { "mxfp8", "key.scale_type", VQ_E8M0, IS(VQ_F32), "found float8_e8m0fnu, needed f32", 0 },
+        { "fp8_tensor",   "the grouping", VQ__TENSOR, GROUPS, "found ", 0 },
+        { "fp8_channel",  "the grouping", VQ__CHANNEL, GROUPS, "found ", 0 },
+        { "fp8_block128", "the grouping", VQ__BLOCK, GROUPS, "found ", 0 },
+        { "float8_e4m3fn/f32/1x128/dyn/amax.recip448/x.div.s", "key.scale_rule", VQ_SCALE_RECIP, SCALES,
+          "found amax.recip, needed max or amax.div or amax.inv", 0 },
+        { "float8_e4m3fn/f32/1x128/dyn/amax.rceil448/x.div.s", "key.scale_rule", VQ_SCALE_RCEIL, SCALES,
+          "found amax.rceil, needed max or amax.div or amax.inv", 0 },
+        { "float8_e4m3fn/f32/1x128/dyn/amax.div448/x.inv0.s", "key.code_rule", VQ_CODE_INV0, CODES,
+          "found x.inv0.s, needed x.div.s or x.inv.s", 0 },
+        { "float8_e4m3fn/f32/1x128/dyn/amax.div448/x.inv.amax", "key.code_rule", VQ_CODE_AMAX, CODES,
+          "found x.inv.amax, needed x.div.s or x.inv.s", 0 },
+        { "float8_e4m3fn/f32/1x128/dyn/amax.div448/x.div.s/arith=bf16", "key.arith", VQ_BF16,
+          IS(VQ_F32), "found bf16, needed f32", 0 },
+        { "float8_e4m3fn/f32/1x128/dyn/amax.div448/x.div.s/bound=amax", "key.bound_kind",
+          VQ_BOUND_AMAX, 0, "found 1, needed 0", VQ__BOUND },
+        { "float8_e4m3fn/f32/1x128/dyn/amax.div448/x.div.s/scale2=mul", "key.scale2_kind",
+          VQ_SCALE2_MUL, 0, "found 1, needed 0", VQ__SCALE2 },
+        { "float8_e4m3fn/f32/1x128/dyn/amax.div448/x.div.s/overflow=nonfinite", "key.overflow",
+          VQ_NONFINITE, 0, "found 1, needed 0", VQ__NONFINITE },
+    };
+    static desk desk_of;
+    any a = args_of(VQ_OP_QUANT, &desk_of, VQ_DEVICE);
+    struct vq__row row = fake;
+    struct vq__pattern wider;
+    vq_report r;
+    vq_ctx *vq;
+    int i, j;
+    reset("gfx942", NULL);
+    vq = start_on(VQ_HIP, VQ_OK);
+    for (i = 0; i < COUNT(known); i++) {
+        const uint32_t ints[] = { VQ__ASYM, VQ__BOUND, VQ__SCALE2, VQ__NONFINITE };
+        CHECKF(vq_key_parse(known[i].key, &a.quant.key, &r) == VQ_OK, "%s", r.text);
+        row.keys = &some;
+        CHECKF(try_fake(vq, &row, &a, &r) == (known[i].arg ? VQ_UNSUPPORTED : VQ_OK), "%s: %s",
+               known[i].key, r.text);
+        CHECKF(strstr(r.text, known[i].words) != NULL, "%s: %s", known[i].key, r.text);
+        row.keys = &vq__any_key;
+        if (known[i].arg) {
+            CHECKF(r.guard == VQ_GUARD_PATTERN && !strcmp(r.arg, known[i].arg)
+                   && r.found == known[i].found && r.needed == known[i].needed, "%s: %s",
+                   known[i].key, r.text);
+            CHECKF(try_fake(vq, &row, &a, &r) == VQ_OK, "%s: %s", known[i].key, r.text);
+        }
+        for (j = 0; known[i].part && j < COUNT(ints); j++) { /* the part it wants, no other */
+            wider = some;
+            wider.parts = ints[j];
+            row.keys = &wider;
+            CHECKF(!try_fake(vq, &row, &a, &r) == (ints[j] == known[i].part), "%s: %s",
+                   known[i].key, r.text);
+        }
+    }
+    wider = vq__any_key;                                     /* a zero point */
+    wider.parts = ~VQ__ASYM;
+    row.keys = &wider;
+    a.quant.key = vq_key_preset(VQ_KEY_INT8_TOKEN_AZP);
+    CHECK(try_fake(vq, &row, &a, &r) == VQ_UNSUPPORTED && r.guard == VQ_GUARD_PATTERN);
+    CHECKF(!strcmp(r.arg, "key.asym") && r.found == 1 && !r.needed, "%s", r.text);
+    wider.parts = VQ__ASYM;
+    CHECKF(try_fake(vq, &row, &a, &r) == VQ_OK, "%s", r.text);
+    vq_free(vq);
+#undef IS
+}
+
+/* --- tables with holes ---------------------------------------------------------------- */
 
 static void a_hole_in_a_table_takes_away_one_op(void)
 {
@@ -510,7 +824,8 @@ static void a_hole_in_a_table_takes_away_one_op(void)
             CHECKF(row[0].guard == (hole ? VQ_GUARD_KERNEL : VQ_GUARD_NONE)
                    && row[1].guard == VQ_GUARD_PLACE, "%s", row[0].text);
             if (!hole) continue;
-            CHECKF(!strcmp(row[0].arg, "the kernel") && !row[0].kind, "%s", row[0].text);
+            CHECKF(row[0].arg && !strcmp(row[0].arg, "the kernel") && !row[0].kind, "%s",
+                   row[0].text);
             a = args_of(ops[i], &d, VQ_MANAGED);             /* the reference has it */
             CHECK(call_op(vq, ops[i], &a) == VQ_OK && !mock.launched);
         }
@@ -849,6 +1164,10 @@ VQ_TEST_MAIN(
     T(a_policy_forbids_what_it_says),
     T(an_instruction_that_is_lacking_is_named),
     T(workspace_that_is_needed_is_reported),
+    T(a_kernel_is_not_launched_without_its_workspace),
+    T(every_kernel_has_its_op_on_either_vendor),
+    T(a_result_is_not_for_kernels),
+    T(a_row_that_serves_some_keys_says_which_it_does_not),
     T(a_hole_in_a_table_takes_away_one_op),
     T(the_trace_hears_what_failed_too),
     T(a_failing_allocation_leaves_nothing_behind),

@@ -55,6 +55,22 @@ static vq_quant_args call(vq_where where, vq_dtype elem)
     return a;
 }
 
+static vq_requant_args recall(vq_where where)
+{
+    static uint8_t out[256];
+    static float scale_out[2];
+    vq_quant_args was = call(where, VQ_E4M3FN);
+    vq_requant_args a = VQ_ZERO;
+    a.from = was.key;
+    a.q = was.q;
+    a.scale = was.scale;
+    a.key = vq_key_preset(VQ_KEY_FP8_TOKEN);
+    a.q_out = vq_tensor_2d(out, VQ_E4M3FN, 1, 256, where);
+    a.scale_out = vq_scale_for(&a.key, a.q_out, VQ_ROWS, scale_out);
+    a.call.report = &why;
+    return a;
+}
+
 static void check_news(const char *words)
 {
     vq_desc d = VQ_ZERO;
@@ -211,6 +227,8 @@ static void every_no_has_a_reason(void)
 {
     vq_ctx *vq = start(VQ_ANY, "gfx942", VQ_OK);
     vq_quant_args a = call(VQ_DEVICE, VQ_E4M3FN);
+    vq_requant_args b;
+    vq_requant_result result;
     vq_report row[4];
     int n = 0;
     a.x.data = a.q.data = a.scale.data = NULL;               /* one may ask without memory */
@@ -230,6 +248,16 @@ static void every_no_has_a_reason(void)
     a.scale = vq_scale_for(&a.key, a.q, VQ_ROWS, NULL);
     CHECK(vq_explain(vq, VQ_OP_QUANT, &a, row, 4, &n) == VQ_OK);
     CHECK(!(row[0].flags & VQ_ROW_BATCH_INVARIANT));         /* its scale spans rows */
+    CHECK(row[0].workspace_bytes == 2048 && !row[1].workspace_bytes);
+    b = recall(VQ_MANAGED);                                  /* what only the reference does */
+    CHECK(vq_explain(vq, VQ_OP_REQUANT, &b, row, 4, &n) == VQ_OK && n == 2);
+    CHECKF(row[0].guard == VQ_GUARD_NONE && row[1].guard == VQ_GUARD_NONE, "%s", row[0].text);
+    b.result = &result;
+    CHECK(vq_explain(vq, VQ_OP_REQUANT, &b, row, 4, &n) == VQ_OK && n == 2);
+    CHECKF(row[0].guard == VQ_GUARD_PATTERN && row[0].status == VQ_UNSUPPORTED
+           && strstr(row[0].text, "gpu: result is not served by this implementation: found 1, "
+                                  "needed 0"), "%s", row[0].text);
+    CHECK(row[1].guard == VQ_GUARD_NONE && vq_requant(vq, &b) == VQ_OK && !mock.launched);
     vq_free(vq);
 
     vq = start(VQ_CPU, NULL, VQ_OK);
@@ -238,13 +266,14 @@ static void every_no_has_a_reason(void)
     CHECKF(row[0].guard == VQ_GUARD_KERNEL && row[1].guard == VQ_GUARD_NONE, "%s", row[0].text);
     a.x.where = VQ_MANAGED;
     CHECK(vq_quant(vq, &a) == VQ_OK);
-    a.key = vq_key_preset(VQ_KEY_MXFP4);
-    a.q = vq_tensor_2d(q, VQ_E2M1, 1, 256, VQ_HOST);
-    a.scale = vq_scale_for(&a.key, a.q, VQ_ROWS, s);
-    CHECK(vq_explain(vq, VQ_OP_QUANT, &a, row, 4, &n) == VQ_OK && n == 2);
-    CHECKF(row[0].guard == VQ_GUARD_PATTERN && !strcmp(row[0].arg, "key.elem")
-           && strstr(row[0].text, "found float4_e2m1fn, needed float8_e4m3fn or "), "%s",
-           row[0].text);
+    b = recall(VQ_HOST);
+    CHECK(vq_explain(vq, VQ_OP_REQUANT, &b, row, 4, &n) == VQ_OK && n == 2);
+    CHECKF(row[0].guard == VQ_GUARD_KERNEL && row[1].guard == VQ_GUARD_NONE, "%s", row[0].text);
+    b.result = &result;                                      /* asked before the kernel is */
+    CHECK(vq_explain(vq, VQ_OP_REQUANT, &b, row, 4, &n) == VQ_OK && n == 2);
+    CHECKF(row[0].guard == VQ_GUARD_PATTERN && !strcmp(row[0].arg, "result")
+           && row[0].found == 1 && row[0].needed == 0
+           && strstr(row[0].text, "found 1, needed 0"), "%s", row[0].text);
     CHECK(row[1].guard == VQ_GUARD_NONE);
     a.q.shape[1] = 255;                                      /* wrong args: no rows */
     CHECK(vq_explain(vq, VQ_OP_QUANT, &a, row, 4, &n) == VQ_BAD_ARG && n == 0);
@@ -375,7 +404,7 @@ static void workspace_is_asked_for_and_checked(void)
                                         hundred };
     vq_ctx *vq = start(VQ_CPU, NULL, VQ_OK);
     vq_quant_args a = call(VQ_HOST, VQ_E4M3FN);
-    char room[100];
+    char memory[116], *room = memory + (16 - (uintptr_t)memory % 16) % 16;
     vq_choice c;
     c.row = &row;
     c.op = VQ_OP_QUANT;
@@ -386,9 +415,289 @@ static void workspace_is_asked_for_and_checked(void)
     a.call.workspace = room;
     a.call.workspace_bytes = 99;
     CHECK(vq_run(vq, &c, &a) == VQ_OUT_OF_MEMORY && why.found == 99 && q[0] == 0xaa);
+    a.call.workspace = memory + (20 - (uintptr_t)memory % 16) % 16;
     a.call.workspace_bytes = 100;
+    CHECK(vq_run(vq, &c, &a) == VQ_BAD_ARG && q[0] == 0xaa);
+    CHECKF(why.guard == VQ_GUARD_VALUE && why.found == 4 && why.needed == 0
+           && strstr(why.text, "workspace, its address modulo 16,"), "%s", why.text);
+    a.call.workspace = room;
     CHECK(vq_run(vq, &c, &a) == VQ_OK && q[0] != 0xaa);
     vq_free(vq);
+}
+
+/* --- the kernels' workspace --------------------------------------------------- */
+
+/* The calls that take some, of tensors without memory: T rows, H columns, E of them if masked. */
+static union {
+    vq_call                      call;
+    vq_quant_args                quant;
+    vq_dequant_args              dequant;
+    vq_requant_args              requant;
+    vq_act_mul_quant_args        act;
+    vq_masked_act_mul_quant_args masked;
+    vq_rms_norm_args             rms;
+    vq_layer_norm_args           layer;
+    vq_rms_norm_quant_args       norm;
+} any;
+
+static vq_tensor device(vq_dtype t, int64_t rows, int64_t cols)
+{
+    return vq_tensor_2d(NULL, t, rows, cols, VQ_DEVICE);
+}
+
+static vq_tensor planes(vq_dtype t, int64_t n, int64_t rows, int64_t cols)
+{
+    int64_t shape[3];
+    shape[0] = n;
+    shape[1] = rows;
+    shape[2] = cols;
+    return vq_tensor_nd(NULL, t, 3, shape, VQ_DEVICE);
+}
+
+static void ask(vq_op op, const char *key, vq_dtype type, vq_dtype mid, int64_t E, int64_t T, int64_t H)
+{
+    const int64_t wide = 2 * H;
+    vq_tensor q, scale, zero = VQ_ZERO, bound = VQ_ZERO, scale2 = VQ_ZERO;
+    vq_report r;
+    vq_key k;
+    memset(&any, 0, sizeof any);
+    any.call.report = &why;
+    if (op == VQ_OP_RMS_NORM) {
+        any.rms.x = any.rms.y = E ? planes(type, E, T, H) : device(type, T, H);
+        any.rms.mid = mid;
+        return;
+    }
+    if (op == VQ_OP_LAYER_NORM) {
+        any.layer.x = any.layer.y = E ? planes(type, E, T, H) : device(type, T, H);
+        any.layer.mid = mid;
+        return;
+    }
+    memset(&r, 0, sizeof r);
+    CHECKF(vq_key_parse(key, &k, &r) == VQ_OK, "%s: %s", key, r.text);
+    q = device(k.elem, T, H);
+    scale = vq_scale_for(&k, q, VQ_ROWS, NULL);
+    if (k.flags & VQ_KEY_ASYMMETRIC) {
+        zero = scale;
+        zero.dtype = k.elem;
+    }
+    if (k.bound_kind) bound = device(VQ_F32, 1, 1);
+    if (k.scale2_kind) scale2 = device(VQ_F32, 1, 1);
+    switch (op) {
+    case VQ_OP_QUANT:
+        any.quant.key = k;
+        any.quant.x = device(type, T, H);
+        any.quant.q = q;
+        any.quant.scale = scale;
+        any.quant.zero = zero;
+        any.quant.bound = bound;
+        any.quant.scale2 = scale2;
+        break;
+    case VQ_OP_DEQUANT:
+        any.dequant.key = k;
+        any.dequant.y = device(type, T, H);
+        any.dequant.q = q;
+        any.dequant.scale = scale;
+        any.dequant.zero = zero;
+        any.dequant.scale2 = scale2;
+        break;
+    case VQ_OP_REQUANT:
+        any.requant.from = vq_key_preset(VQ_KEY_FP8_STATIC);
+        any.requant.q = device(VQ_E4M3FN, T, H);
+        any.requant.scale = device(VQ_F32, 1, 1);
+        any.requant.key = k;
+        any.requant.q_out = q;
+        any.requant.scale_out = scale;
+        any.requant.zero_out = zero;
+        any.requant.bound = bound;
+        any.requant.scale2_out = scale2;
+        break;
+    case VQ_OP_ACT_MUL_QUANT:
+        any.act.key = k;
+        any.act.x = device(type, T, wide);
+        any.act.mid = mid;
+        any.act.q = q;
+        any.act.scale = scale;
+        any.act.zero = zero;
+        any.act.bound = bound;
+        any.act.scale2 = scale2;
+        break;
+    case VQ_OP_MASKED_ACT_MUL_QUANT:
+        any.masked.key = k;
+        any.masked.x = planes(type, E, T, wide);
+        any.masked.mid = mid;
+        any.masked.counts = vq_tensor_nd(NULL, VQ_INT32, 1, &E, VQ_DEVICE);
+        any.masked.q = planes(k.elem, E, T, H);
+        any.masked.scale = planes(k.scale_type, E, T, scale.shape[1]);
+        break;
+    default:
+        any.norm.key = k;
+        any.norm.x = device(type, T, H);
+        any.norm.mid = mid;
+        any.norm.q = q;
+        any.norm.scale = scale;
+        any.norm.zero = zero;
+        any.norm.bound = bound;
+        any.norm.scale2 = scale2;
+    }
+}
+
+static void each_way_to_go_about_a_key_has_its_workspace(void)
+{
+#define AZP_TENSOR "int8/f32/-1x-1/dyn/range.div255/x.inv.s/asym/floor=scale:1.1920929e-7"
+#define FP8_OF(group) "float8_e4m3fn/f32/" group "/dyn/amax.div448/x.div.s"
+    static const struct {
+        vq_op op;
+        const char *key;
+        vq_dtype type, mid;
+        int64_t E, T, H;
+        size_t bytes;
+    } known[] = {
+#define OF(op, key, type, mid, E, T, H, bytes) \
+        { VQ_OP_##op, key, VQ_##type, VQ_##mid, E, T, H, bytes },
+        /* a tensor's amax is that of 512 parts, whatever there is of it */
+        OF(QUANT, "fp8_tensor", F32, NONE, 0, 1, 1, 2048)
+        OF(QUANT, "fp8_tensor", BF16, NONE, 0, 4096, 20000, 2048)
+        OF(QUANT, "fp8_dynamic_tensor", F16, NONE, 0, 7, 33, 2048)
+        OF(QUANT, "int8_tensor", BF16, NONE, 0, 3, 5, 2048)
+        OF(ACT_MUL_QUANT, "fp8_tensor", BF16, NONE, 0, 3, 5, 2048)
+        OF(RMS_NORM_QUANT, "fp8_tensor", BF16, NONE, 0, 3, 5, 2048)
+        /* but of two amaxes, or one that the codes are made with, 4 bytes a group */
+        OF(QUANT, AZP_TENSOR, F32, NONE, 0, 9, 300, 4)
+        OF(QUANT, "float8_e4m3fn/f32/-1x-1/dyn/amax.div448/x.inv.amax", F32, NONE, 0, 9, 300, 4)
+        OF(QUANT, "fp8_block128", BF16, NONE, 0, 300, 500, 3 * 4 * 4)
+        OF(QUANT, "fp8_block128", F32, NONE, 0, 128, 128, 4)
+        OF(QUANT, "fp8_block128", F32, NONE, 0, 129, 128, 8)
+        OF(QUANT, "deepseek_block128", F32, NONE, 0, 129, 384, 2 * 3 * 4)
+        OF(QUANT, "fp8_channel", BF16, NONE, 0, 300, 500, 500 * 4)
+        OF(ACT_MUL_QUANT, "fp8_block128", BF16, NONE, 0, 300, 500, 3 * 4 * 4)
+        OF(RMS_NORM_QUANT, "fp8_block128", BF16, NONE, 0, 300, 500, 300 * 8 + 3 * 4 * 4)
+        /* groups that lanes hold, and such that they do not */
+        OF(QUANT, FP8_OF("1x48"), BF16, NONE, 0, 5, 100, 5 * 3 * 4)
+        OF(QUANT, FP8_OF("1x48"), BF16, NONE, 0, 5, 96, 5 * 2 * 4)
+        OF(QUANT, FP8_OF("1x4"), BF16, NONE, 0, 5, 96, 5 * 24 * 4)
+        OF(QUANT, FP8_OF("1x512"), BF16, NONE, 0, 5, 1024, 5 * 2 * 4)
+        OF(QUANT, FP8_OF("1x8"), F32, NONE, 0, 5, 100, 0)
+        OF(QUANT, FP8_OF("1x256"), F32, NONE, 0, 5, 100, 0)
+        OF(QUANT, FP8_OF("2x64"), F32, NONE, 0, 5, 100, 3 * 2 * 4)
+        OF(QUANT, "fp8_group128", BF16, NONE, 0, 1000, 40000, 0)
+        OF(QUANT, "mxfp4", BF16, NONE, 0, 1000, 4096, 0)
+        OF(QUANT, "nvfp4", BF16, NONE, 0, 1000, 4096, 0)
+        OF(ACT_MUL_QUANT, FP8_OF("1x48"), BF16, NONE, 0, 5, 100, 5 * 3 * 4)
+        OF(RMS_NORM_QUANT, FP8_OF("1x48"), BF16, NONE, 0, 5, 100, 5 * 3 * 4 + 5 * 8)
+        /* rules and arithmetic of the careful kernels only */
+        OF(QUANT, "vllm_int8_group128", BF16, NONE, 0, 5, 256, 5 * 2 * 4)
+        OF(QUANT, "vllm_int8_token_triton", BF16, NONE, 0, 5, 256, 5 * 4)
+        OF(QUANT, "vllm_masked_silu_cuda", BF16, NONE, 0, 5, 256, 5 * 2 * 4)
+        OF(QUANT, FP8_OF("1x128") "/overflow=nonfinite", BF16, NONE, 0, 5, 256, 5 * 2 * 4)
+        /* rows that a block holds: 16384 values of 16 bits, 8192 of 32 */
+        OF(QUANT, "fp8_token", BF16, NONE, 0, 6, 16384, 0)
+        OF(QUANT, "fp8_token", BF16, NONE, 0, 6, 16385, 6 * 4)
+        OF(QUANT, "fp8_token", F32, NONE, 0, 6, 8192, 0)
+        OF(QUANT, "fp8_token", F32, NONE, 0, 6, 8193, 6 * 4)
+        OF(QUANT, "int8_token_azp", F32, NONE, 0, 6, 8192, 0)
+        OF(QUANT, "int8_token_azp", F32, NONE, 0, 6, 10000, 6 * 4)
+        OF(ACT_MUL_QUANT, "fp8_token", BF16, NONE, 0, 6, 10000, 0)
+        OF(ACT_MUL_QUANT, "fp8_token", BF16, F32, 0, 6, 10000, 6 * 4)
+        OF(ACT_MUL_QUANT, "fp8_token", F32, NONE, 0, 6, 10000, 6 * 4)
+        OF(RMS_NORM, NULL, F32, NONE, 0, 7, 8192, 0)
+        OF(RMS_NORM, NULL, F32, NONE, 0, 7, 10000, 7 * 8)
+        OF(RMS_NORM, NULL, F32, NONE, 3, 7, 10000, 3 * 7 * 8)
+        OF(RMS_NORM, NULL, BF16, NONE, 0, 7, 10000, 0)
+        OF(RMS_NORM, NULL, BF16, F32, 0, 7, 10000, 7 * 8)
+        OF(RMS_NORM, NULL, F16, NONE, 0, 7, 16384, 0)
+        OF(RMS_NORM, NULL, F16, NONE, 0, 7, 16385, 7 * 8)
+        OF(LAYER_NORM, NULL, F32, NONE, 0, 7, 8192, 0)
+        OF(LAYER_NORM, NULL, F32, NONE, 0, 7, 10000, 7 * 8)
+        OF(LAYER_NORM, NULL, F32, NONE, 3, 7, 10000, 3 * 7 * 8)
+        OF(LAYER_NORM, NULL, BF16, F32, 0, 7, 10000, 7 * 8)
+        OF(LAYER_NORM, NULL, BF16, NONE, 0, 7, 10000, 0)
+        OF(RMS_NORM_QUANT, "fp8_token", F32, NONE, 0, 7, 8192, 0)
+        OF(RMS_NORM_QUANT, "fp8_token", F32, NONE, 0, 7, 10000, 7 * 8 + 7 * 4)
+        OF(RMS_NORM_QUANT, "fp8_token", BF16, NONE, 0, 7, 10000, 0)
+        OF(RMS_NORM_QUANT, "fp8_token", BF16, F32, 0, 7, 10000, 7 * 8 + 7 * 4)
+        OF(RMS_NORM_QUANT, "fp8_group128", F32, NONE, 0, 7, 10000, 7 * 8 + 7 * 79 * 4)
+        OF(RMS_NORM_QUANT, "fp8_static", F32, NONE, 0, 7, 10000, 7 * 8)
+        OF(RMS_NORM_QUANT, "fp8_static", F32, NONE, 0, 7, 8192, 0)
+        /* scales that are there need nothing */
+        OF(QUANT, "fp8_static", BF16, NONE, 0, 300, 50000, 0)
+        OF(QUANT, "fp8_static_channel", BF16, NONE, 0, 300, 500, 0)
+        OF(QUANT, "int8_static_tensor_azp", BF16, NONE, 0, 300, 500, 0)
+        OF(REQUANT, "fp8_static_channel", F32, NONE, 0, 300, 500, 0)
+        OF(DEQUANT, "fp8_tensor", F32, NONE, 0, 300, 500, 0)
+        OF(DEQUANT, AZP_TENSOR, F32, NONE, 0, 300, 500, 0)
+        OF(REQUANT, "fp8_tensor", F32, NONE, 0, 300, 500, 4)
+        OF(REQUANT, "fp8_token", F32, NONE, 0, 300, 500, 300 * 4)
+        OF(REQUANT, "fp8_block128", F32, NONE, 0, 300, 500, 3 * 4 * 4)
+        OF(REQUANT, "int8_token_azp", F32, NONE, 0, 300, 500, 300 * 4)
+        /* experts: each its own groups, and 8192 of them at most go the short way */
+        OF(MASKED_ACT_MUL_QUANT, "fp8_group128", BF16, NONE, 3, 5, 500, 0)
+        OF(MASKED_ACT_MUL_QUANT, FP8_OF("1x48"), BF16, NONE, 3, 5, 500, 3 * 5 * 11 * 4)
+        OF(MASKED_ACT_MUL_QUANT, "vllm_masked_silu_cuda", BF16, NONE, 3, 5, 512, 3 * 5 * 4 * 4)
+        OF(MASKED_ACT_MUL_QUANT, "fp8_token", BF16, NONE, 3, 5, 10000, 0)
+        OF(MASKED_ACT_MUL_QUANT, "fp8_token", BF16, F32, 3, 5, 10000, 3 * 5 * 4)
+        OF(MASKED_ACT_MUL_QUANT, "fp8_group128", BF16, NONE, 8192, 2, 130, 0)
+        OF(MASKED_ACT_MUL_QUANT, "fp8_group128", BF16, NONE, 8193, 2, 130, 8193 * 2 * 2 * 4)
+#undef OF
+    };
+    static const char *const archs[] = { "gfx942", "sm_90" };
+    vq_report row[2];
+    vq_desc d = VQ_ZERO;
+    vq_ctx *vq = NULL;
+    vq_choice c;
+    int i, j, n;
+    for (j = 0; j < 2; j++) {
+        d.assume = archs[j];
+        CHECK(vq_init(&d, &vq) == VQ_OK);
+        for (i = 0; i < VQ__COUNT(known); i++) {
+            const char *key = known[i].key ? known[i].key : "";
+            ask(known[i].op, key, known[i].type, known[i].mid, known[i].E, known[i].T, known[i].H);
+            CHECKF(vq_plan(vq, known[i].op, &any, &c) == VQ_OK && !strcmp(vq_impl_str(&c), "gpu"),
+                   "%d: %s", i, why.text);
+            CHECKF(c.workspace_bytes == known[i].bytes, "%s %s of %ld columns: %lu, not %lu bytes",
+                   vq_op_str(known[i].op), key, (long)known[i].H, (unsigned long)c.workspace_bytes,
+                   (unsigned long)known[i].bytes);
+            CHECK(vq_explain(vq, known[i].op, &any, row, 2, &n) == VQ_OK && n == 2);
+            CHECKF(row[0].workspace_bytes == (int64_t)known[i].bytes && !row[1].workspace_bytes,
+                   "%s", row[0].text);
+        }
+        ask(VQ_OP_ACT_MUL_QUANT, "fp8_token", VQ_BF16, VQ_NONE, 0, 6, 10000);
+        any.act.act = VQ_ACT_SWIGLU_OAI;                     /* its values are f32 */
+        any.act.alpha = 1.702f;
+        any.act.plus = 1;
+        CHECKF(vq_plan(vq, VQ_OP_ACT_MUL_QUANT, &any, &c) == VQ_OK && c.workspace_bytes == 24,
+               "%s", why.text);
+        vq_free(vq);
+    }
+}
+
+static void every_named_key_has_a_kernel(void)
+{
+    static const vq_op takes[] = { VQ_OP_QUANT, VQ_OP_DEQUANT, VQ_OP_REQUANT, VQ_OP_ACT_MUL_QUANT,
+                                   VQ_OP_RMS_NORM_QUANT, VQ_OP_MASKED_ACT_MUL_QUANT };
+    static const char *const archs[] = { "gfx90a", "gfx942", "gfx950", "gfx1100", "sm_90", "sm_120" };
+    vq_ctx *vq = NULL;
+    vq_desc d = VQ_ZERO;
+    vq_report row[2];
+    int i, j, k, n, masked = 0;
+    for (i = 0; i < VQ__COUNT(archs); i++) {
+        d.assume = archs[i];
+        CHECK(vq_init(&d, &vq) == VQ_OK);
+        for (j = 0; j < VQ__COUNT(takes); j++)
+            for (k = 0; k < VQ_KEY_COUNT; k++) {
+                const vq_key key = vq_key_preset((vq_key_id)k);
+                if (takes[j] == VQ_OP_MASKED_ACT_MUL_QUANT) {
+                    if (key.group_rows != 1 || key.flags & (VQ_KEY_STATIC | VQ_KEY_ASYMMETRIC)
+                        || key.bound_kind || key.scale2_kind) continue;
+                    masked++;
+                }
+                ask(takes[j], vq_key_name((vq_key_id)k), VQ_BF16, VQ_NONE, 2, 128, 512);
+                CHECKF(vq_explain(vq, takes[j], &any, row, 2, &n) == VQ_OK && n == 2, "%s", why.text);
+                CHECKF(row[0].guard == VQ_GUARD_NONE && !strcmp(row[0].impl, "gpu"), "%s: %s",
+                       vq_key_name((vq_key_id)k), row[0].text);
+            }
+        vq_free(vq);
+    }
+    CHECK(masked > 20);
 }
 
 /* --- reports as text and JSON ----------------------------------------------- */
@@ -588,6 +897,8 @@ VQ_TEST_MAIN(
     T(the_device_is_asked_before_the_launch_and_after),
     T(a_machine_one_does_not_own_can_be_asked),
     T(workspace_is_asked_for_and_checked),
+    T(each_way_to_go_about_a_key_has_its_workspace),
+    T(every_named_key_has_a_kernel),
     T(reports_read_as_text_and_as_json),
     T(a_trace_hears_every_op),
     T(an_op_allocates_nothing),

@@ -300,7 +300,7 @@ static void first_args(const wish *w)
         switch (fields[i].kind) {
         case VQ_FIELD_KEY:    memcpy(p, &k, sizeof k); break;
         case VQ_FIELD_FLOAT:  memcpy(p, &f, sizeof f); break;
-        case VQ_FIELD_RESULT: memcpy(p, &r, sizeof r); break;
+        case VQ_FIELD_RESULT: if (one_in(2)) memcpy(p, &r, sizeof r); break;
         case VQ_FIELD_INT:    v &= 1; memcpy(p, &v, sizeof v); break;
         case VQ_FIELD_TYPE:   v = v & 1 ? VQ_NONE : v & 2 ? (int)type : VQ_F32;
                               memcpy(p, &v, sizeof v); break;
