@@ -2316,7 +2316,8 @@ VQ_HD float vq__fma(float a, float b, float c)
 /* RN(x / s) by r = RN(1 / s), where nothing under- or overflows on the way: s in 2^-80..2^100, and
    what is below 2^-20 may be any number of that sign below 2^-19. A correctly rounded r makes the
    corrected product the correctly rounded quotient (Markstein); all 2^33 pairs of mantissas with a
-   16-bit x were tried, and 2^35 with an f32. The remainder is taken negative so that -0 / s is -0. */
+   16-bit x were tried, and 2^35 with an f32. The remainder is taken negative so that -0 / s is
+   -0. */
 VQ__FOLD float vq__quotient(float x, float s, float r)
 {
     const float q = vq__times(x, r);
@@ -3308,12 +3309,15 @@ VQ_HD float vq__gate_of(const vq__gating *h, float most, float g, float u)
 
 /* Groups that the lanes of a wave hold, or scales known before; a row that a block holds; a
    tensor's amax first; anything. */
-typedef enum vq__route { VQ__ROUTE_EIGHT, VQ__ROUTE_ROW, VQ__ROUTE_TENSOR, VQ__ROUTE_ANY } vq__route;
+typedef enum vq__route {
+    VQ__ROUTE_EIGHT, VQ__ROUTE_ROW, VQ__ROUTE_TENSOR, VQ__ROUTE_ANY
+} vq__route;
 
 enum { VQ__PARTIALS = 512, VQ__ROW_MOST = 16384, VQ__PLANES_MOST = 8192 };
 
 /* wide: the values are f32. */
-static inline VQ__UNUSED vq__route vq__route_of(const vq_key *k, int64_t planes, int64_t cols, int wide)
+static inline VQ__UNUSED vq__route vq__route_of(const vq_key *k, int64_t planes, int64_t cols,
+                                               int wide)
 {
     const int fixed = (k->flags & VQ_KEY_STATIC) != 0, asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
     const int64_t n = k->group_cols;
@@ -3324,7 +3328,8 @@ static inline VQ__UNUSED vq__route vq__route_of(const vq_key *k, int64_t planes,
     if (k->group_rows == 1 && n < 0)
         return cols <= VQ__ROW_MOST >> (wide ? 1 : 0) ? VQ__ROUTE_ROW : VQ__ROUTE_ANY;
     if (k->group_rows == 1 && n >= 8 && n <= 256 && !(n & (n - 1))) return VQ__ROUTE_EIGHT;
-    if (k->group_rows < 0 && n < 0 && !asym && k->code_rule != VQ_CODE_AMAX) return VQ__ROUTE_TENSOR;
+    if (k->group_rows < 0 && n < 0 && !asym && k->code_rule != VQ_CODE_AMAX)
+        return VQ__ROUTE_TENSOR;
     return VQ__ROUTE_ANY;
 }
 
@@ -7471,7 +7476,8 @@ struct vq__row {
                                   NULL },
 
 /* Workspace of kernels: a tensor's partial amaxes, or an amax of each group. */
-VQ__SHARED size_t vq__work_codes(const vq_key *k, int64_t planes, int64_t rows, int64_t cols, int wide)
+VQ__SHARED size_t vq__work_codes(const vq_key *k, int64_t planes, int64_t rows, int64_t cols,
+                                 int wide)
 {
     const vq__route route = vq__route_of(k, planes, cols, wide);
     int64_t group[2], count[2];

@@ -212,6 +212,11 @@ struct alignas(8)  vq__duo  { uint32_t w[2]; };
 
 template <int W> struct vq__raw { vq__quad q[W]; };          /* 1: of 16-bit floats; 2: of f32 */
 
+VQ__DEV int vq__ragged(int64_t cols, int64_t c)              /* of eight columns, those there */
+{
+    return (int)(cols - c > 8 ? 8 : cols - c < 0 ? 0 : cols - c);
+}
+
 /* Rows of floats. whole: 8 columns lie at a multiple of 16 bytes, and none is ragged. */
 struct vq__rows { char *p; int64_t plane, row; vq_dtype type; int whole; };
 
@@ -360,11 +365,13 @@ VQ__DEV void vq__poke(const vq__mat &m, int64_t plane, int64_t r, int64_t c, uin
 enum { VQ__TO_FLOATS, VQ__TO_CODES, VQ__TO_AMAX };           /* what becomes of the values */
 enum { VQ__E4M3, VQ__MINIFLOAT, VQ__INTEGER };               /* how codes are made */
 
-/* Where values go. lean: no code rule asks for an amax. lanes: those of a dynamic group within a row, 0 where its scale is known
-   before. A tensor's amax is the largest of `partials` numbers. */
+/* Where values go. lanes: those of a dynamic group within a row, a power of two, or 0 where its scale
+   is known before. lean: no code rule asks for an amax. A tensor's amax is the largest of `partials`
+   numbers. */
 struct vq__into {
     vq_key      key;
-    int         kind, code, bits, whole, lanes, shift, lacks_nan, lean, far, counted, partials;   /* lanes: 1 << shift */
+    int         kind, code, bits, whole, lanes, shift;       /* lanes: 1 << shift */
+    int         lacks_nan, lean, far, counted, partials;
     int64_t     group_rows, group_cols, across;
     char       *q;
     int64_t     plane, row;                                  /* of q, bytes */
@@ -634,7 +641,8 @@ VQ__DEV vq__way vq__settle(const vq__into &to, const vq__once &once, const vq__s
     vq__poke(to.scale, plane, g, h, code);
     if (asym && to.zero.bits == 8) vq__poke(to.zero, plane, g, h, (uint32_t)w.zero);
     /* Of packed words that hold counted rows only, the last one's bytes that no group has. */
-    for (int64_t c = h + 1; to.counted && to.scale.layout == VQ_PACKED_UE8M0 && h == to.across - 1 && c % 4; c++)
+    for (int64_t c = h + 1; to.counted && to.scale.layout == VQ_PACKED_UE8M0 && h == to.across - 1 && c % 4;
+         c++)
         vq__poke(to.scale, plane, g, c, 0);
     return w;
 }
@@ -655,7 +663,8 @@ VQ__DEV vq__once vq__once_of(const vq__into &to)
     vq__once o = {};
     o.bound = vq__number(to.bound, 0.0f);
     o.g2 = vq__number(to.scale2, 1.0f);
-    o.known = to.kind == VQ__TO_CODES && (to.key.flags & VQ_KEY_STATIC) && to.group_rows < 0 && to.group_cols < 0;
+    o.known =
+        to.kind == VQ__TO_CODES && (to.key.flags & VQ_KEY_STATIC) && to.group_rows < 0 && to.group_cols < 0;
     if (o.known) o.way = vq__given(to, o.g2, 0, 0);
     return o;
 }
@@ -766,8 +775,9 @@ template <vq_dtype AS> struct vq__from_gate {
         switch (act) {
         case VQ_ACT_SILU:       VQ__ACT8(AS == VQ_F32 ? vq__silu(v[i]) : vq__silu16(v[i], AS)) break;
         case VQ_ACT_GELU:       VQ__ACT8(AS == VQ_F32 ? vq__gelu(v[i]) : vq__gelu16(v[i], AS)) break;
-        case VQ_ACT_GELU_TANH:  VQ__ACT8(AS == VQ_F32 ? vq__gelu_tanh(v[i]) : vq__gelu_tanh16(v[i], AS)) break;
-        case VQ_ACT_GELU_QUICK: VQ__ACT8(AS == VQ_F32 ? vq__gelu_quick(v[i]) : vq__gelu_quick16(v[i], AS)) break;
+        case VQ_ACT_GELU_TANH: VQ__ACT8(AS == VQ_F32 ? vq__gelu_tanh(v[i]) : vq__gelu_tanh16(v[i], AS)) break;
+        case VQ_ACT_GELU_QUICK:
+            VQ__ACT8(AS == VQ_F32 ? vq__gelu_quick(v[i]) : vq__gelu_quick16(v[i], AS)) break;
         default:                VQ__ACT8(vq__relu2(v[i], AS)) break;
         }
 #undef VQ__ACT8
@@ -837,7 +847,7 @@ VQ__DEV int64_t vq__jump(void) { return (int64_t)gridDim.x * VQ__THREADS; }
 
      grid   ceil(rows * ceil(C/8) / 256), strided
      block  256 */
-static __global__ void __launch_bounds__(VQ__THREADS)
+[[maybe_unused]] static __global__ void __launch_bounds__(VQ__THREADS)
 k_cast__columns8(vq_tensor x, vq_tensor y, vq_overflow overflow)
 {
     vq__wait();
@@ -847,9 +857,15 @@ k_cast__columns8(vq_tensor x, vq_tensor y, vq_overflow overflow)
         const int64_t row = w / per_row, c0 = w % per_row * 8, r = row % R, plane = row / R;
         const vq_tensor from = vq__plane(&x, plane / y.shape[1], plane % y.shape[1]);
         const vq_tensor to = vq__plane(&y, plane / y.shape[1], plane % y.shape[1]);
-        for (int64_t c = c0; c < C && c < c0 + 8; c++)
-            vq__put_code(&to, r, c, vq_encode(y.dtype, vq__get(&from, r, c), overflow));
-        if (c0 + 8 >= C) vq__pad_row(&to, r);
+        const int bits = vq__bits(y.dtype), some = vq__ragged(C, c0);
+        uint64_t packed = 0;
+        for (int i = 0; i < some; i++) {
+            const uint32_t code = vq_encode(y.dtype, vq__get(&from, r, c0 + i), overflow);
+            if (bits < 8) packed |= (uint64_t)code << i * bits;
+            else vq__put_code(&to, r, c0 + i, code);
+        }
+        uint8_t *p = (uint8_t *)to.data + r * to.stride[2] + c0 / 8 * bits;
+        for (int i = 0; bits < 8 && i < (some * bits + 7) / 8; i++) p[i] = (uint8_t)(packed >> 8 * i);
     }
 }
 
@@ -857,7 +873,7 @@ k_cast__columns8(vq_tensor x, vq_tensor y, vq_overflow overflow)
 
      grid   ceil(R * C / 256), strided
      block  256 */
-static __global__ void __launch_bounds__(VQ__THREADS)
+[[maybe_unused]] static __global__ void __launch_bounds__(VQ__THREADS)
 k_fnuz_normalize__codes(vq_tensor x, vq_tensor y, vq_overflow overflow)
 {
     vq__wait();
@@ -868,7 +884,7 @@ k_fnuz_normalize__codes(vq_tensor x, vq_tensor y, vq_overflow overflow)
 }
 
 /* A scale a thread; grid and block as above. */
-static __global__ void __launch_bounds__(VQ__THREADS)
+[[maybe_unused]] static __global__ void __launch_bounds__(VQ__THREADS)
 k_fnuz_normalize__scales(vq_tensor x, vq_tensor y, float factor)
 {
     vq__wait();
@@ -888,11 +904,6 @@ struct vq__span {
     const char *counts;
     char       *status;
 };
-
-VQ__DEV int vq__ragged(int64_t cols, int64_t c)              /* of eight columns, those there */
-{
-    return (int)(cols - c > 8 ? 8 : cols - c < 0 ? 0 : cols - c);
-}
 
 VQ__DEV int64_t vq__counted(const vq__span &s, int64_t plane, int *wrong)
 {
@@ -1058,7 +1069,8 @@ VQ__DEV uint32_t vq__codes8_e2m1(const float *v, const uint32_t *w, float by)
 #pragma unroll
     for (int i = 7; i >= 0; i--) {
         const float x = vq__smaller(6.0f, vq__abs(vq__times(v[i], by)));
-        const float a = vq__fma(x, 2.0f, magic), b = vq__add(x, magic + 2.0f), c = vq__fma(x, 0.5f, magic + 4.0f);
+        const float a = vq__fma(x, 2.0f, magic), b = vq__add(x, magic + 2.0f),
+                    c = vq__fma(x, 0.5f, magic + 4.0f);
         u = u * 16 + vq__f32_bits(vq__smaller(vq__smaller(a, b), c));
     }
 #pragma unroll
@@ -1071,7 +1083,8 @@ VQ__DEV void vq__put_scale(const vq__into &to, int64_t plane, int row, int h, ui
 {
     if (to.scale.layout != VQ_STRIDED) {
         vq__poke(to.scale, plane, row, h, code);
-        for (int c = h + 1; to.counted && to.scale.layout == VQ_PACKED_UE8M0 && h == to.across - 1 && c % 4; c++)
+        for (int c = h + 1; to.counted && to.scale.layout == VQ_PACKED_UE8M0 && h == to.across - 1 && c % 4;
+             c++)
             vq__poke(to.scale, plane, row, c, 0);            /* of the last word, what no group has */
         return;
     }
@@ -1083,8 +1096,8 @@ VQ__DEV void vq__put_scale(const vq__into &to, int64_t plane, int row, int h, ui
 
 /* Packed 16-bit values of a lane, eights at columns c and c + apart, to where they go. */
 template <int K>
-VQ__DEV void vq__emit_words(const vq__into &to, const vq__once &once, vq_dtype type, int64_t plane, int row, int c,
-                            int apart, int cols, const uint32_t *w)
+VQ__DEV void vq__emit_words(const vq__into &to, const vq__once &once, vq_dtype type, int64_t plane, int row,
+                            int c, int apart, int cols, const uint32_t *w)
 {
     enum { E = vq__per_lane<K>::eights };
     float v[8 * E];
@@ -1251,7 +1264,8 @@ k_values__row(S src, vq__norming norm, vq__into args, vq__span span)
     const bool layer = K == VQ__ANY && norm.layer;
     const int64_t H = span.cols, slots = ((H + 7) / 8 + threads - 1) / threads * threads;
     const vq_dtype type = W == 2 ? VQ_F32 : src.type(), given = src.x.type;
-    const bool token = to.kind == VQ__TO_CODES && !to.lanes && !to.partials && !(to.key.flags & VQ_KEY_STATIC);
+    const bool token =
+        to.kind == VQ__TO_CODES && !to.lanes && !to.partials && !(to.key.flags & VQ_KEY_STATIC);
     uint32_t total = 0;
     int turn = 0;
 
@@ -1358,6 +1372,418 @@ k_values__row(S src, vq__norming norm, vq__into args, vq__span span)
     for (int i = (int)blockIdx.x; i < to.partials && me == 0; i += (int)gridDim.x) to.partial[i] = total;
 }
 
+/* Two values of 16 bits and two more, rounded: as sums of f32 that are rounded again, for f32 has
+   2 * 11 + 2 bits, which leaves no sum to be rounded twice in another direction. */
+VQ__DEV uint32_t vq__pair_sum(vq_dtype t, uint32_t a, uint32_t b)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    uint32_t u;
+    if (t == VQ_BF16) asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(u) : "r"(a), "r"(0x3f803f80u), "r"(b));
+    else asm("add.rn.f16x2 %0, %1, %2;" : "=r"(u) : "r"(a), "r"(b));
+    return u;
+#else
+    if (t == VQ_BF16)
+        return vq__pair_bf16(vq__add(vq__f32_make(a << 16), vq__f32_make(b << 16)),
+                             vq__add(vq__f32_make(a & 0xffff0000u), vq__f32_make(b & 0xffff0000u)));
+    return vq__pair_f16(vq__add(vq__low_f16(a), vq__low_f16(b)),
+                        vq__add(vq__low_f16(a >> 16), vq__low_f16(b >> 16)));
+#endif
+}
+
+/* Products, the same way: f32 holds them, or both roundings give 0. */
+VQ__DEV uint32_t vq__pair_product(vq_dtype t, uint32_t a, uint32_t b)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    uint32_t u;
+    if (t == VQ_BF16) asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(u) : "r"(a), "r"(b), "r"(0x80008000u));
+    else asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(u) : "r"(a), "r"(b));
+    return u;
+#else
+    if (t == VQ_BF16)
+        return vq__pair_bf16(vq__times(vq__f32_make(a << 16), vq__f32_make(b << 16)),
+                             vq__times(vq__f32_make(a & 0xffff0000u), vq__f32_make(b & 0xffff0000u)));
+    return vq__pair_f16(vq__times(vq__low_f16(a), vq__low_f16(b)),
+                        vq__times(vq__low_f16(a >> 16), vq__low_f16(b >> 16)));
+#endif
+}
+
+/* The larger magnitudes of two pairs, of which `most` has no sign. NaN is left out, or, if it
+   counts, larger than any. */
+VQ__DEV uint32_t vq__pair_most(vq_dtype t, uint32_t most, uint32_t u, bool nan_counts)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    uint32_t v;
+    u &= 0x7fff7fffu;
+    if (t == VQ_BF16 && nan_counts) asm("max.NaN.bf16x2 %0, %1, %2;" : "=r"(v) : "r"(most), "r"(u));
+    else if (t == VQ_BF16) asm("max.bf16x2 %0, %1, %2;" : "=r"(v) : "r"(most), "r"(u));
+    else if (nan_counts) asm("max.NaN.f16x2 %0, %1, %2;" : "=r"(v) : "r"(most), "r"(u));
+    else asm("max.f16x2 %0, %1, %2;" : "=r"(v) : "r"(most), "r"(u));
+    return v;
+#else
+    const uint32_t inf = t == VQ_BF16 ? 0x7f80u : 0x7c00u;
+    uint32_t lo = u & 0x7fffu, hi = u >> 16 & 0x7fffu;
+    if (!nan_counts) {
+        lo = lo > inf ? 0u : lo;
+        hi = hi > inf ? 0u : hi;
+    }
+    lo = lo > (most & 0xffffu) ? lo : most & 0xffffu;
+    hi = hi > most >> 16 ? hi : most >> 16;
+    return lo | hi << 16;
+#endif
+}
+
+VQ__DEV uint32_t vq__quad_most(vq_dtype t, uint32_t most, const vq__quad &u, bool nan_counts)
+{
+#pragma unroll
+    for (int j = 0; j < 4; j++) most = vq__pair_most(t, most, u.w[j], nan_counts);
+    return most;
+}
+
+/* The larger of a pair, as bits of f32. */
+VQ__DEV uint32_t vq__most_of_pair(vq_dtype t, uint32_t most)
+{
+    const uint32_t lo = most & 0xffffu, hi = most >> 16, one = lo > hi ? lo : hi;
+    return t == VQ_BF16 ? one << 16 : vq__f32_bits(vq__low_f16(one));
+}
+
+/* vq__block_sum() and vq__block_most() of a block whose size is known; part: a number a wave. */
+template <int THREADS> VQ__DEV float vq__held_sum(float v, float *part)
+{
+    const int wave = vq__wave(), waves = THREADS / wave;
+    for (int d = 1; d < wave; d *= 2) v = vq__add(v, vq__xor(v, d));
+    if (threadIdx.x % wave == 0) part[threadIdx.x / wave] = v;
+    __syncthreads();                                         /* part[] is there */
+    v = part[threadIdx.x & (waves - 1)];
+    for (int d = 1; d < waves; d *= 2) v = vq__add(v, vq__xor(v, d));
+    return v;
+}
+
+template <int THREADS> VQ__DEV uint32_t vq__held_most(uint32_t v, uint32_t *part)
+{
+    const int wave = vq__wave(), waves = THREADS / wave;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm volatile("redux.sync.max.u32 %0, %1, 0xffffffff;" : "=r"(v) : "r"(v));
+#else
+    v = vq__max_over(v, wave);
+#endif
+    if (threadIdx.x % wave == 0) part[threadIdx.x / wave] = v;
+    __syncthreads();                                         /* part[] is there */
+    return vq__max_over(part[threadIdx.x & (waves - 1)], waves);
+}
+
+/* A number of which the compiler knows nothing: it would keep all that comes of it. */
+VQ__DEV int vq__anew(int v)
+{
+#if defined(__CUDA_ARCH__)
+    asm volatile("" : "+r"(v));
+#endif
+    return v;
+}
+
+template <class C> VQ__DEV C *vq__anew(C *p)
+{
+#if defined(__CUDA_ARCH__)
+    asm volatile("" : "+l"(p));
+#endif
+    return p;
+}
+
+VQ__DEV void vq__quad_values(vq_dtype t, const vq__quad &u, float *v)
+{
+    const vq__raw<1> one = { { u } };
+    vq__values<1>(t, one, v);
+}
+
+/* Eights of a row that a thread holds to codes of one scale: eight i is `i * across` columns
+   beyond its first, and of them `left` columns of the row are there. */
+template <vq_dtype T, int N>
+VQ__DEV void vq__held_codes(const vq__into &to, const vq__way &way, int how, const vq__quad *held, char *q,
+                            int across, int H, int left)
+{
+    vq__way w = way;
+    w.how = how;
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        if (i * across >= H) continue;
+        float v[8];
+        vq__quad_values(T, held[i], v);
+        vq__scale8(to, w, v);
+        const vq__duo u = vq__codes8(to, w, v);
+        if (i * across < left) vq__store(q + i * across, u);
+    }
+}
+
+/* Eights of a row that a thread holds to codes of dynamic groups. The lanes of a group share the
+   work: each settles the group of another eight, or of every to.lanes-th, and tells the others. */
+template <vq_dtype T, int N>
+VQ__DEV void vq__held_groups(const vq__into &to, const vq__once &once, vq__quad *held, int64_t row, char *q,
+                             int across, int H, int left)
+{
+    const int me = (int)threadIdx.x, lane = me & (to.lanes - 1);
+    const bool divide = to.key.code_rule == VQ_CODE_DIV;
+    uint32_t most[N / 2], hows = 0, odd = 0;
+    float s[N], by[N];
+    vq__way way = {};
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        const uint32_t pair = vq__quad_most(T, 0, held[i], to.lacks_nan), lo = pair & 0xffffu,
+                       hi = pair >> 16;
+        const uint32_t one = lo > hi ? lo : hi;
+        most[i / 2] = i % 2 ? most[i / 2] | one << 16 : one;
+    }
+    for (int d = 1; d < to.lanes; d *= 2) {
+#pragma unroll
+        for (int i = 0; i < N / 2; i++)
+            most[i] = vq__pair_most(T, most[i], vq__xor(most[i], d), to.lacks_nan);
+    }
+#pragma unroll 1
+    for (int k = 0, turn = 0; k < N; k += to.lanes, turn++) {
+        const int mine = k + (lane & (N - 1));
+        const bool there = mine * across < left + lane * 8;
+        vq__seen seen = {};
+#pragma unroll
+        for (int i = 0; i < N / 2; i++) seen.most |= most[i] & (0u - (uint32_t)(i == mine / 2));
+        seen.most = vq__most_of_pair(T, mine % 2 ? seen.most >> 16 : seen.most & 0xffffu);
+        seen.numbers = seen.most;                            /* of no use where there is a NaN */
+        way = vq__settle(to, once, seen, 0, row, (mine * across >> (3 + to.shift)) + (me >> to.shift),
+                         there && lane < N);
+        const bool near = vq__f32_bits(way.s) - 0x17800000u <= 0x71800000u - 0x17800000u;
+        /* A quotient by a power of two is right as a product, and as a quotient. */
+        const bool plain = divide ? way.how == VQ__QUOTIENT || way.how == VQ__FAR_QUOTIENT
+                                    || (way.how == VQ__PRODUCT && near) : way.how == VQ__PRODUCT;
+        odd |= there && !plain;
+        hows |= (uint32_t)way.how << 3 * turn;
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            if ((unsigned)(i - k) >= (unsigned)to.lanes) continue;
+            by[i] = vq__xor(way.by, lane ^ (i - k));
+            s[i] = divide ? vq__xor(way.s, lane ^ (i - k)) : 0.0f;
+        }
+    }
+    if (!vq__max_over(odd, vq__wave())) {
+        way.how = !divide ? (int)VQ__PRODUCT
+                : to.far || T == VQ_F16 ? (int)VQ__FAR_QUOTIENT : (int)VQ__QUOTIENT;
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            if (i * across >= H) continue;
+            float v[8];
+            way.s = s[i];
+            way.by = by[i];
+            vq__quad_values(T, held[i], v);
+            vq__scale8(to, way, v);
+            const vq__duo u = vq__codes8(to, way, v);
+            if (i * across < left) vq__store(q + i * across, u);
+        }
+        return;
+    }
+#pragma unroll 1
+    for (int i = 0; i * across < H; i++) {
+        float v[8];
+        way.s = s[0];
+        way.by = by[0];
+        way.how = (int)(vq__xor(hows, lane ^ (i & (to.lanes - 1))) >> 3 * (i >> to.shift) & 7u);
+        vq__quad_values(T, held[0], v);
+        vq__scale8(to, way, v);
+        const vq__duo u = vq__codes8(to, way, v);
+        if (i * across < left) vq__store(q + i * across, u);
+#pragma unroll
+        for (int j = 0; j + 1 < N; j++) {
+            held[j] = held[j + 1];
+            s[j] = s[j + 1];
+            by[j] = by[j + 1];
+        }
+    }
+}
+
+/* Eights of a row by r, rounded, and by its weight. */
+template <vq_dtype T, int N, bool PLUS_ONE>
+VQ__DEV void vq__held_normed(vq__quad *z, const vq__quad *weight, float r, int across, int H, int left)
+{
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        if (i * across >= H) continue;
+        const float by = i * across < left ? r : 0.0f;       /* 0 * infinity */
+        float v[8], w[8];
+        vq__quad_values(T, z[i], v);
+#pragma unroll
+        for (int j = 0; j < 8; j++) v[j] = vq__times(v[j], by);
+        z[i] = vq__packed<1>(T, v).q[0];
+        if (!PLUS_ONE) {
+#pragma unroll
+            for (int j = 0; j < 4; j++) z[i].w[j] = vq__pair_product(T, z[i].w[j], weight[i].w[j]);
+            continue;
+        }
+        vq__quad_values(T, z[i], v);
+        vq__quad_values(T, weight[i], w);
+#pragma unroll
+        for (int j = 0; j < 8; j++) v[j] = vq__times(v[j], vq__sub(w[j], -1.0f));
+        z[i] = vq__packed<1>(T, v).q[0];
+    }
+}
+
+/* Is a source a tensor as it is? */
+template <class S> struct vq__plain { enum { is = 0 }; };
+template <int W> struct vq__plain<vq__from_tensor<W>> { enum { is = 1 }; };
+
+/* A row a block, of 16-bit floats that lie whole, kept in registers: N eights a thread. What it
+   gives is what k_values__row gives. A row's weight is of the type T of its values.
+
+     grid   x: the rows, strided
+     block  THREADS, 128 or 512; N * THREADS * 8 columns at most */
+template <class S, int K, vq_dtype T, int N, int THREADS, int BLOCKS, bool NORM>
+[[maybe_unused]] static __global__ void __launch_bounds__(THREADS, BLOCKS)
+k_values__held(S given, vq__norming norm, vq__into args, vq__span span)
+{
+    enum { MINE = 1024 / THREADS, ACROSS = THREADS * 8 };
+    const vq__into to = vq__known<K>(args);
+    __shared__ uint32_t part[4][VQ__ROW_THREADS / 32];
+    __shared__ vq__quad kept[MINE == 8 || !NORM ? 1 : N * THREADS];
+    const int me = (int)threadIdx.x, H = (int)span.cols, columns = H - me * 8;
+    const uint32_t rows = (uint32_t)span.rows;
+    const bool token = K != VQ__FLOATS && !to.lanes && !(to.key.flags & VQ_KEY_STATIC);
+    S src = given;
+    int turn = 0;
+    src.x.type = T;
+    src.x.whole = 1;
+    if constexpr (!vq__plain<S>::is) {
+        src.act = VQ_ACT_SILU;
+        src.mid = T;
+        src.up = 1;
+        src.most = vq__f32_make(0x7f800000u);
+    }
+
+    vq__wait();
+    const vq__once once = vq__once_of(to);
+    for (uint32_t at = blockIdx.x; at < rows; at += gridDim.x, turn ^= 1) {
+        const uint32_t row = (uint32_t)vq__anew((int)at);
+        const char *x = vq__anew(src.x.p + (uint64_t)row * (uint32_t)src.x.row + me * 16);
+        int left = columns;
+        vq__quad z[N], w[N];
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            z[i] = vq__quad();
+            if constexpr (vq__plain<S>::is) {
+                if (i * ACROSS < left) z[i] = vq__load(x + i * ACROSS * 2);
+            } else {
+                const int64_t second = given.gate == VQ_GATE_SECOND ? src.half : 0;
+                w[i] = vq__quad();
+                if (i * ACROSS >= left) continue;
+                z[i] = vq__load(x + second * 2 + i * ACROSS * 2);
+                w[i] = vq__load(x + (src.half - second) * 2 + i * ACROSS * 2);
+            }
+        }
+        if (NORM && norm.residual.p) {
+            char *residual =
+                vq__anew(norm.residual.p + (uint64_t)row * (uint32_t)norm.residual.row + me * 16);
+            vq__quad more[N];
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                more[i] = vq__quad();
+                if (i * ACROSS < left) more[i] = vq__load(residual + i * ACROSS * 2);
+            }
+            vq__loaded();
+            left = vq__anew(left);
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+#pragma unroll
+                for (int j = 0; j < 4; j++) z[i].w[j] = vq__pair_sum(T, z[i].w[j], more[i].w[j]);
+                if (i * ACROSS < left) vq__store(residual + i * ACROSS * 2, z[i]);
+            }
+        } else vq__loaded();
+        left = vq__anew(left);
+
+        if constexpr (!vq__plain<S>::is) {
+            src.gate = VQ_GATE_FIRST;                        /* they are where it has them */
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                if (i * ACROSS >= H) continue;
+                float v[8];
+                typename S::raw u;
+                u.g.q[0] = z[i];
+                u.u.q[0] = w[i];
+                src.values(u, v);
+                z[i] = vq__packed<1>(T, v).q[0];
+            }
+        }
+        if (NORM) {
+            float p[8] = {};
+            /* Asked for before the sums, so that it is there after them. */
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                w[i] = vq__quad();
+                if (i * ACROSS < left) w[i] = *(const vq__quad *)(norm.weight.p + me * 16 + i * ACROSS * 2);
+            }
+            left = vq__anew(left);
+            if (MINE == 8) {
+#pragma unroll
+                for (int i = 0; i < N; i++) {
+                    if (i * ACROSS >= H) continue;
+                    float v[8];
+                    vq__quad_values(T, z[i], v);
+#pragma unroll
+                    for (int j = 0; j < 8; j++) p[j] = vq__partial_square(p[j], v[j]);
+                }
+            } else {
+#pragma unroll
+                for (int i = 0; i < N; i++) if (i * ACROSS < H) kept[i * THREADS + me] = z[i];
+                __syncthreads();                             /* the row is there */
+#pragma unroll
+                for (int k = 0; k < N * ACROSS / 1024; k++) {
+                    if (k * 1024 >= H) continue;
+                    const uint32_t u = ((const uint32_t *)kept)[k * 512 + me];
+                    const float lo = T == VQ_BF16 ? vq__f32_make(u << 16) : vq__low_f16(u);
+                    const float hi = T == VQ_BF16 ? vq__f32_make(u & 0xffff0000u) : vq__low_f16(u >> 16);
+                    p[0] = vq__partial_square(p[0], lo);
+                    p[1] = vq__partial_square(p[1], hi);
+                }
+            }
+            p[0] = MINE == 8 ? vq__add(vq__add(vq__add(p[0], p[1]), vq__add(p[2], p[3])),
+                                       vq__add(vq__add(p[4], p[5]), vq__add(p[6], p[7])))
+                             : vq__add(p[0], p[1]);
+            const float sum = vq__div(vq__held_sum<THREADS>(p[0], (float *)part[turn]), (float)H);
+            const float r = vq__div(1.0f, vq__sqrt(vq__add(sum, norm.eps)));
+            char *y = to.y.p + (uint64_t)row * (uint32_t)to.y.row + me * 16;
+            if (norm.plus_one) vq__held_normed<T, N, true>(z, w, r, ACROSS, H, left);
+            else vq__held_normed<T, N, false>(z, w, r, ACROSS, H, left);
+            left = vq__anew(left);
+#pragma unroll
+            for (int i = 0; i < N; i++)
+                if (K == VQ__FLOATS && i * ACROSS < left) vq__store(y + i * ACROSS * 2, z[i]);
+        }
+        if constexpr (K == VQ__FLOATS) continue;
+        char *q = vq__anew(to.q + (uint64_t)row * (uint32_t)to.row + me * 8);
+        if (NORM && to.lanes) {
+            vq__held_groups<T, N>(to, once, z, row, q, ACROSS, H, left);
+            continue;
+        }
+        vq__way way = once.way;
+        if (!NORM || token) {
+            vq__seen seen = {};
+            uint32_t most = 0;
+#pragma unroll
+            for (int i = 0; i < N; i++) most = vq__quad_most(T, most, z[i], to.lacks_nan);
+            seen.most = vq__held_most<THREADS>(vq__most_of_pair(T, most), part[2 + turn]);
+            seen.numbers = seen.most;                        /* of no use where there is a NaN */
+            way = vq__settle(to, once, seen, 0, row, 0, me == 0);
+        } else if (!once.known) way = vq__given(to, once.g2, row, 0);
+        if (way.how == VQ__QUOTIENT)
+            vq__held_codes<T, N>(to, way, VQ__QUOTIENT, z, q, ACROSS, H, left);
+        else if (way.how == VQ__FAR_QUOTIENT)
+            vq__held_codes<T, N>(to, way, VQ__FAR_QUOTIENT, z, q, ACROSS, H, left);
+        else if (way.how == VQ__PRODUCT)
+            vq__held_codes<T, N>(to, way, VQ__PRODUCT, z, q, ACROSS, H, left);
+        else {
+#pragma unroll 1
+            for (int i = 0; i * ACROSS < H; i++) {
+                const int how = way.how == VQ__DIVISION ? (int)VQ__DIVISION : (int)VQ__ODD_PRODUCT;
+                vq__held_codes<T, 1>(to, way, how, z, q + i * ACROSS, ACROSS, H, left - i * ACROSS);
+#pragma unroll
+                for (int j = 0; j + 1 < N; j++) z[j] = z[j + 1];
+            }
+        }
+    }
+}
+
 /* Eight codes a thread to values.
 
      grid   x: ceil(H / 8 / block); y: the rows, strided
@@ -1376,7 +1802,8 @@ VQ__DEV float vq__coded_scale(const vq__coding &from, float g2, int64_t r, int64
 {
     const int64_t g = from.group_rows < 0 ? 0 : from.group_rows == 1 ? r : r / from.group_rows;
     const int64_t h = from.group_cols < 0 ? 0 : c / from.group_cols;
-    *zero = from.key.flags & VQ_KEY_ASYMMETRIC ? vq_decode(from.key.elem, vq__peek(from.zero, 0, g, h)) : 0.0f;
+    *zero =
+        from.key.flags & VQ_KEY_ASYMMETRIC ? vq_decode(from.key.elem, vq__peek(from.zero, 0, g, h)) : 0.0f;
     return vq__value_scale(&from.key, vq_decode(from.key.scale_type, vq__peek(from.scale, 0, g, h)), g2);
 }
 
@@ -1420,7 +1847,7 @@ VQ__DEV void vq__decoded8(const vq__coding &from, vq__duo u, float *v)
     }
 }
 
-static __global__ void __launch_bounds__(VQ__THREADS)
+[[maybe_unused]] static __global__ void __launch_bounds__(VQ__THREADS)
 k_dequant__eight(vq__coding from, vq__span span)
 {
     const int64_t width = (int64_t)blockDim.x * 8;
@@ -1429,9 +1856,11 @@ k_dequant__eight(vq__coding from, vq__span span)
     const float g2 = vq__number(from.scale2, 1.0f);
     for (int64_t c = blockIdx.x * width + threadIdx.x * 8; c < span.cols; c += gridDim.x * width) {
         const int n = vq__ragged(span.cols, c);
-        for (int64_t row = (int64_t)blockIdx.y * span.step; row < span.rows; row += (int64_t)gridDim.y * span.step) {
+        for (int64_t row = (int64_t)blockIdx.y * span.step; row < span.rows;
+             row += (int64_t)gridDim.y * span.step) {
             const bool two = span.step > 1 && row + 1 < span.rows;
-            const vq__duo u[2] = { vq__get8(from, row, c, n), two ? vq__get8(from, row + 1, c, n) : vq__duo() };
+            const vq__duo u[2] = { vq__get8(from, row, c, n),
+                                   two ? vq__get8(from, row + 1, c, n) : vq__duo() };
             vq__loaded();
 #pragma unroll
             for (int k = 0; k < 2; k++) {
@@ -1558,7 +1987,7 @@ VQ__DEV float vq__any_at(const vq__any &s, int64_t rows, int64_t plane, int64_t 
 
      grid   x: the rows, strided
      block  128 */
-static __global__ void __launch_bounds__(128)
+[[maybe_unused]] static __global__ void __launch_bounds__(128)
 k_norm__stats(vq__any src, float eps, vq__span span)
 {
     __shared__ uint32_t part[2][4];
@@ -1593,7 +2022,7 @@ k_norm__stats(vq__any src, float eps, vq__span span)
 
      grid   x: the groups, strided
      block  64 to 512 */
-static __global__ void __launch_bounds__(VQ__ROW_THREADS)
+[[maybe_unused]] static __global__ void __launch_bounds__(VQ__ROW_THREADS)
 k_values__group(vq__any src, vq__into to, vq__span span, float *amax)
 {
     __shared__ uint32_t part[4][VQ__ROW_THREADS / 32];
@@ -1635,7 +2064,8 @@ k_values__group(vq__any src, vq__into to, vq__span span, float *amax)
             if (threadIdx.x == 0) amax[(plane * down + g) * to.across + h] = way.amax;
             zeros |= ((uint32_t)way.zero & 0xfu) << h % 2 * 4;
         }
-        if (per == 2 && threadIdx.x == 0) to.zero.p[plane * to.zero.plane + g * to.zero.row + w % units] = (char)zeros;
+        if (per == 2 && threadIdx.x == 0)
+            to.zero.p[plane * to.zero.plane + g * to.zero.row + w % units] = (char)zeros;
     }
 }
 
@@ -1643,7 +2073,7 @@ k_values__group(vq__any src, vq__into to, vq__span span, float *amax)
 
      grid   x: ceil(planes * T * ceil(H / 8) / 256), strided
      block  256 */
-static __global__ void __launch_bounds__(VQ__THREADS)
+[[maybe_unused]] static __global__ void __launch_bounds__(VQ__THREADS)
 k_values__one(vq__any src, vq__into to, vq__span span, const float *amax)
 {
     const int64_t per_row = (span.cols + 7) / 8, n = span.rows * span.planes * per_row;
@@ -1651,7 +2081,8 @@ k_values__one(vq__any src, vq__into to, vq__span span, const float *amax)
     const bool fixed = (to.key.flags & VQ_KEY_STATIC) != 0, asym = (to.key.flags & VQ_KEY_ASYMMETRIC) != 0;
     const int64_t down = to.group_rows < 1 ? 1 : (span.rows + to.group_rows - 1) / to.group_rows;
     const vq__once once = vq__once_of(to);
-    for (int64_t w = (int64_t)blockIdx.x * VQ__THREADS + threadIdx.x; w < n; w += (int64_t)gridDim.x * VQ__THREADS) {
+    for (int64_t w = (int64_t)blockIdx.x * VQ__THREADS + threadIdx.x; w < n;
+         w += (int64_t)gridDim.x * VQ__THREADS) {
         const int64_t c0 = w % per_row * 8, row = w / per_row % span.rows, plane = w / per_row / span.rows;
         int ignored = 0;
         if (span.counts && row >= vq__counted(span, plane, &ignored)) continue;
@@ -1672,7 +2103,8 @@ k_values__one(vq__any src, vq__into to, vq__span span, const float *amax)
             const int64_t g = to.group_rows < 0 ? 0 : row / to.group_rows;
             const int64_t h = to.group_cols < 0 ? 0 : (c0 + i) / to.group_cols;
             const float s = vq_decode(to.key.scale_type, vq__peek(to.scale, plane, g, h));
-            vq__step step = vq__step_of(&to.key, s, fixed ? 0.0f : amax[(plane * down + g) * to.across + h], once.g2);
+            vq__step step =
+                vq__step_of(&to.key, s, fixed ? 0.0f : amax[(plane * down + g) * to.across + h], once.g2);
             if (asym) step.zero = (int32_t)vq_decode(to.key.elem, vq__peek(to.zero, plane, g, h));
             codes |= (uint64_t)vq__code_of(&to.key, v, step) << i * to.bits;
         }
@@ -1685,7 +2117,7 @@ k_values__one(vq__any src, vq__into to, vq__span span, const float *amax)
 
      grid   x: ceil(rows * cols / 256) of the padded extents, strided
      block  256 */
-static __global__ void __launch_bounds__(VQ__THREADS)
+[[maybe_unused]] static __global__ void __launch_bounds__(VQ__THREADS)
 k_scales__pad(vq__mat m, int64_t rows, int64_t cols, int64_t full_rows, int64_t full_cols)
 {
     vq__wait();
@@ -1693,7 +2125,7 @@ k_scales__pad(vq__mat m, int64_t rows, int64_t cols, int64_t full_rows, int64_t 
         if (w / full_cols >= rows || w % full_cols >= cols) vq__poke(m, 0, w / full_cols, w % full_cols, 0);
 }
 
-static __global__ void k_counts__status(vq__span span)
+[[maybe_unused]] static __global__ void k_counts__status(vq__span span)
 {
     int wrong = 0;
     vq__wait();
@@ -1706,7 +2138,7 @@ static __global__ void k_counts__status(vq__span span)
 
      grid   ceil(B * rows * cols / 256) of the padded extents, strided
      block  256 */
-static __global__ void __launch_bounds__(VQ__THREADS)
+[[maybe_unused]] static __global__ void __launch_bounds__(VQ__THREADS)
 k_scale_convert__scales(vq_tensor x, vq_tensor y, int64_t rows, int64_t cols)
 {
     vq__wait();
@@ -1722,7 +2154,7 @@ k_scale_convert__scales(vq_tensor x, vq_tensor y, int64_t rows, int64_t cols)
 
 struct vq__operands { uint32_t in[VQ__SELF_TEST_COUNT]; };
 
-static __global__ void k_self_test__once(vq__operands operands, int *failed)
+[[maybe_unused]] static __global__ void k_self_test__once(vq__operands operands, int *failed)
 {
     vq__wait();
     *failed = vq__self_test_of(operands.in);
@@ -1765,7 +2197,8 @@ VQ__HOST vq__rows vq__rows_of(const vq_tensor &t)
     r.p = (char *)t.data;
     r.row = w.stride[2] * size;
     r.plane = w.stride[1] * size;
-    r.whole = w.shape[3] % 8 == 0 && vq__lies(r.p, w.shape[2] > 1 ? r.row : 0, w.shape[1] > 1 ? r.plane : 0, 16);
+    r.whole =
+        w.shape[3] % 8 == 0 && vq__lies(r.p, w.shape[2] > 1 ? r.row : 0, w.shape[1] > 1 ? r.plane : 0, 16);
     return r;
 }
 
@@ -1806,8 +2239,9 @@ VQ__HOST vq__into vq__into_floats(const vq_tensor &y)
 }
 
 /* type: that of the values. */
-VQ__HOST vq__into vq__into_codes(const vq_key &k, const vq_tensor &q, const vq_tensor &scale, const vq_tensor &zero,
-                                 const vq_tensor &bound, const vq_tensor &scale2, vq_dtype type)
+VQ__HOST vq__into vq__into_codes(const vq_key &k, const vq_tensor &q, const vq_tensor &scale,
+                                 const vq_tensor &zero, const vq_tensor &bound, const vq_tensor &scale2,
+                                 vq_dtype type)
 {
     const vq_tensor w = vq__rank4(&q);
     const bool fixed = (k.flags & VQ_KEY_STATIC) != 0;
@@ -1883,17 +2317,23 @@ VQ__HOST vq__shape vq__shape_for(const vq__span &s, int64_t most)
 VQ__HOST int vq__class_of(const vq__into &to)
 {
     const vq_key &k = to.key;
-    const bool plain = k.floor_kind != VQ_FLOOR_RAW && (k.code_rule == VQ_CODE_DIV || k.code_rule == VQ_CODE_INV);
+    const bool plain =
+        k.floor_kind != VQ_FLOOR_RAW && (k.code_rule == VQ_CODE_DIV || k.code_rule == VQ_CODE_INV);
     if (to.kind == VQ__TO_FLOATS) return VQ__FLOATS;
-    if (k.arith != VQ_F32 || k.overflow != VQ_SATURATE || k.flags & VQ_KEY_ASYMMETRIC || k.bound_kind) return VQ__ANY;
+    if (k.arith != VQ_F32 || k.overflow != VQ_SATURATE || k.flags & VQ_KEY_ASYMMETRIC || k.bound_kind)
+        return VQ__ANY;
     if (k.elem == VQ_E2M1 && k.code_max == 6.0f && k.scale_type == VQ_UE4M3 && k.scale2_kind == VQ_SCALE2_DIV
         && k.scale_rule == VQ_SCALE_INV && k.code_rule == VQ_CODE_INV0 && !k.floor_kind) return VQ__NVFP4;
     if (k.scale2_kind) return VQ__ANY;
-    if (k.elem == VQ_E2M1 && k.code_max == 6.0f && k.scale_type == VQ_E8M0 && k.scale_rule == VQ_SCALE_EVEN && plain)
+    if (k.elem == VQ_E2M1 && k.code_max == 6.0f && k.scale_type == VQ_E8M0 && k.scale_rule == VQ_SCALE_EVEN
+        && plain)
         return VQ__MXFP4;
-    const bool ratio = k.scale_rule == VQ_SCALE_GIVEN || k.scale_rule == VQ_SCALE_DIV || k.scale_rule == VQ_SCALE_INV;
-    if (k.elem == VQ_INT8 && k.code_max == 127.0f && k.scale_type == VQ_F32 && ratio && plain) return VQ__INT8_F32;
-    if (k.elem != VQ_E4M3FN || k.code_max != 448.0f || !(k.code_rule == VQ_CODE_DIV || k.code_rule == VQ_CODE_INV))
+    const bool ratio =
+        k.scale_rule == VQ_SCALE_GIVEN || k.scale_rule == VQ_SCALE_DIV || k.scale_rule == VQ_SCALE_INV;
+    if (k.elem == VQ_INT8 && k.code_max == 127.0f && k.scale_type == VQ_F32 && ratio && plain)
+        return VQ__INT8_F32;
+    if (k.elem != VQ_E4M3FN || k.code_max != 448.0f
+        || !(k.code_rule == VQ_CODE_DIV || k.code_rule == VQ_CODE_INV))
         return VQ__ANY;
     if (k.scale_type == VQ_F32 && ratio && plain) return VQ__FP8_F32;
     return k.scale_type == VQ_E8M0 ? VQ__FP8_E8M0 : VQ__ANY;
@@ -1909,21 +2349,25 @@ static int vq__launch_words(const S &src, const vq__into &to, vq__span s, void *
     const size_t shared = s.counts ? (size_t)(s.planes + 1) * 4 : 0;
     vq__span lanes = s;
     lanes.cols = (s.cols + E - 1) / E;
-    const vq__shape g = vq__shape_for(lanes, to.kind == VQ__TO_AMAX ? (int64_t)VQ__PARTIALS : (int64_t)VQ__BLOCKS);
+    const vq__shape g =
+        vq__shape_for(lanes, to.kind == VQ__TO_AMAX ? (int64_t)VQ__PARTIALS : (int64_t)VQ__BLOCKS);
     if constexpr (S::masked)
-        if (s.counts) return VQ__LAUNCH((k_values__words<S, K, 1>), g.grid, g.block, shared, stream, src, to, s);
+        if (s.counts)
+            return VQ__LAUNCH((k_values__words<S, K, 1>), g.grid, g.block, shared, stream, src, to, s);
     return VQ__LAUNCH((k_values__words<S, K, 0>), g.grid, g.block, shared, stream, src, to, s);
 }
 
-template <class S> static int vq__launch_eight(const S &src, const vq__into &to, const vq__span &s, void *stream)
+template <class S>
+static int vq__launch_eight(const S &src, const vq__into &to, const vq__span &s, void *stream)
 {
     if constexpr (S::hot) {
         const int k = vq__class_of(to);
-        const bool near = vq__near(src.x) && s.cols % 8 == 0 && s.rows < 1 << 30 && s.cols < 1 << 29
-                       && (k == VQ__FLOATS ? vq__near(to.y) && to.y.type == src.type()
-                                           : to.whole && to.row < (int64_t)1 << 31
-                                             && vq__lies(to.q, to.row, to.plane, 8) && to.scale.aligned
-                                             && !(to.scale.row >> 31) && !(to.scale.col >> 31) && to.lanes != 1);
+        const bool near =
+            vq__near(src.x) && s.cols % 8 == 0 && s.rows < 1 << 30 && s.cols < 1 << 29
+            && (k == VQ__FLOATS ? vq__near(to.y) && to.y.type == src.type()
+                                : to.whole && to.row < (int64_t)1 << 31 && vq__lies(to.q, to.row, to.plane, 8)
+                                      && to.scale.aligned && !(to.scale.row >> 31) && !(to.scale.col >> 31)
+                                      && to.lanes != 1);
         switch (near ? k : (int)VQ__ANY) {
         case VQ__FLOATS:   return vq__launch_words<S, VQ__FLOATS>(src, to, s, stream);
         case VQ__FP8_F32:  return vq__launch_words<S, VQ__FP8_F32>(src, to, s, stream);
@@ -1933,13 +2377,79 @@ template <class S> static int vq__launch_eight(const S &src, const vq__into &to,
         case VQ__INT8_F32: return vq__launch_words<S, VQ__INT8_F32>(src, to, s, stream);
         }
     }
-    const vq__shape g = vq__shape_for(s, to.kind == VQ__TO_AMAX ? (int64_t)VQ__PARTIALS : (int64_t)VQ__BLOCKS);
+    const vq__shape g =
+        vq__shape_for(s, to.kind == VQ__TO_AMAX ? (int64_t)VQ__PARTIALS : (int64_t)VQ__BLOCKS);
     const size_t shared = s.counts ? (size_t)(s.planes + 1) * 4 : 0;
     return VQ__LAUNCH((k_values__eight<S>), g.grid, g.block, shared, stream, src, to, s);
 }
 
+/* Rows that registers hold: 0 or an error, or -1 where k_values__row has to do it. */
+template <class S, int K, vq_dtype T, bool NORM>
+static int vq__launch_held_as(const S &src, const vq__norming &norm, const vq__into &to, const vq__span &s,
+                              void *stream)
+{
+    enum { BLOCKS = !NORM ? (vq__plain<S>::is ? 8 : 5) : K == VQ__FLOATS ? 5 : 4 }; /* as registers allow */
+    const unsigned grid = vq__at_most(s.rows, 1 << 16);
+    if (s.rows <= 256 && s.cols > 1024)
+        return VQ__LAUNCH((k_values__held<S, K, T, 2, 512, 2, NORM>), grid, 512, 0, stream, src, norm, to, s);
+    return VQ__LAUNCH((k_values__held<S, K, T, 8, 128, BLOCKS, NORM>), grid, 128, 0, stream, src, norm, to,
+                      s);
+}
+
+template <class S, vq_dtype T>
+static int vq__launch_held_of(const S &src, const vq__norming &norm, const vq__into &to, const vq__span &s,
+                              void *stream)
+{
+    const int k = vq__class_of(to);
+    if constexpr (vq__plain<S>::is) {
+        if (norm.on && k == VQ__FLOATS)
+            return vq__launch_held_as<S, VQ__FLOATS, T, true>(src, norm, to, s, stream);
+        if (norm.on && k == VQ__FP8_F32)
+            return vq__launch_held_as<S, VQ__FP8_F32, T, true>(src, norm, to, s, stream);
+        if (norm.on && k == VQ__INT8_F32)
+            return vq__launch_held_as<S, VQ__INT8_F32, T, true>(src, norm, to, s, stream);
+    }
+    if (!norm.on && k == VQ__FP8_F32)
+        return vq__launch_held_as<S, VQ__FP8_F32, T, false>(src, norm, to, s, stream);
+    if (!norm.on && k == VQ__INT8_F32)
+        return vq__launch_held_as<S, VQ__INT8_F32, T, false>(src, norm, to, s, stream);
+    return -1;
+}
+
+VQ__HOST bool vq__held_rows(const vq__rows &x, vq_dtype type)
+{
+    return x.type == type && x.whole && x.row == (uint32_t)x.row;
+}
+
+template <class S>
+static int vq__launch_held(const S &src, const vq__norming &norm, const vq__into &to, const vq__span &s,
+                           void *stream)
+{
+    const vq_dtype type = src.x.type;
+    if (s.cols > 8192 || s.planes != 1 || s.counts || s.rows >= 1 << 30) return -1;
+    if (!vq__held_rows(src.x, type)) return -1;
+    if (norm.on) {
+        if (norm.layer || norm.gate.p || norm.mid != type || !norm.keeps) return -1;
+        if (norm.residual.p && !vq__held_rows(norm.residual, type)) return -1;
+        if (!norm.weight.p || !norm.weight.whole || norm.weight.type != type) return -1;
+    }
+    if (to.kind == VQ__TO_FLOATS) {
+        if (!vq__held_rows(to.y, type)) return -1;
+    } else {
+        const bool fixed = (to.key.flags & VQ_KEY_STATIC) != 0;
+        if (to.kind != VQ__TO_CODES || to.partials || !to.whole || to.row != (uint32_t)to.row) return -1;
+        if (fixed && to.group_cols >= 0) return -1;
+        if (!norm.on && (fixed || to.lanes)) return -1;
+    }
+    if constexpr (!vq__plain<S>::is)
+        if (src.act != VQ_ACT_SILU || !src.up || src.gate == VQ_GATE_EVEN
+            || src.most < vq__f32_make(0x7f800000u)) return -1;
+    return type == VQ_BF16 ? vq__launch_held_of<S, VQ_BF16>(src, norm, to, s, stream) : -1;
+}
+
 template <class S, int W>
-static int vq__launch_row(const S &src, const vq__norming &norm, const vq__into &to, const vq__span &s, void *stream)
+static int vq__launch_row(const S &src, const vq__norming &norm, const vq__into &to, const vq__span &s,
+                          void *stream)
 {
     const int64_t rows = s.rows * s.planes, eights = (s.cols + 7) / 8;
     unsigned threads = 128;
@@ -1947,34 +2457,43 @@ static int vq__launch_row(const S &src, const vq__norming &norm, const vq__into 
     const int64_t most = to.kind == VQ__TO_AMAX ? (int64_t)VQ__PARTIALS : (int64_t)1 << 16;
     const size_t shared = (size_t)((eights + threads - 1) / threads * threads * 16 * W);
     if constexpr (S::hot) {
+        const int held = vq__launch_held(src, norm, to, s, stream);
+        if (held >= 0) return held;
         const int k = norm.layer || norm.gate.p ? (int)VQ__ANY : vq__class_of(to);
         if (k == VQ__FLOATS)
-            return VQ__LAUNCH((k_values__row<S, W, VQ__FLOATS>), vq__at_most(rows, most), threads, shared, stream, src, norm, to, s);
+            return VQ__LAUNCH((k_values__row<S, W, VQ__FLOATS>), vq__at_most(rows, most), threads, shared,
+                              stream, src, norm, to, s);
         if (k == VQ__FP8_F32)
-            return VQ__LAUNCH((k_values__row<S, W, VQ__FP8_F32>), vq__at_most(rows, most), threads, shared, stream, src, norm, to, s);
+            return VQ__LAUNCH((k_values__row<S, W, VQ__FP8_F32>), vq__at_most(rows, most), threads, shared,
+                              stream, src, norm, to, s);
     }
-    return VQ__LAUNCH((k_values__row<S, W, VQ__ANY>), vq__at_most(rows, most), threads, shared, stream, src, norm, to, s);
+    return VQ__LAUNCH((k_values__row<S, W, VQ__ANY>), vq__at_most(rows, most), threads, shared, stream, src,
+                      norm, to, s);
 }
 
 /* Any values, through workspace: r and mean of each row of a norm, an amax of each group. */
-VQ__HOST int vq__launch_any(vq__any src, float eps, const vq__into &to, const vq__span &s, const vq_call &call)
+VQ__HOST int vq__launch_any(vq__any src, float eps, const vq__into &to, const vq__span &s,
+                            const vq_call &call)
 {
     float *amax = (float *)call.workspace;
     int error = 0;
     if (src.kind == VQ__OF_NORM) {
         src.stats = amax;
         amax += s.rows * s.planes * 2;
-        error = VQ__LAUNCH(k_norm__stats, vq__at_most(s.rows * s.planes, 1 << 16), 128, 0, call.stream, src, eps, s);
+        error = VQ__LAUNCH(k_norm__stats, vq__at_most(s.rows * s.planes, 1 << 16), 128, 0, call.stream, src,
+                           eps, s);
     }
     if (!error && to.kind == VQ__TO_CODES && !(to.key.flags & VQ_KEY_STATIC)) {
-        const int64_t rows = to.group_rows < 0 ? s.rows : to.group_rows, cols = to.group_cols < 0 ? s.cols : to.group_cols;
+        const int64_t rows = to.group_rows < 0 ? s.rows : to.group_rows,
+                      cols = to.group_cols < 0 ? s.cols : to.group_cols;
         const int64_t groups = (s.rows + rows - 1) / rows * to.across * s.planes;
         const unsigned block = rows * cols <= 1024 || groups > 1 << 14 ? 64 : VQ__ROW_THREADS;
-        error = VQ__LAUNCH(k_values__group, vq__at_most(groups, 1 << 16), block, 0, call.stream, src, to, s, amax);
+        error = VQ__LAUNCH(k_values__group, vq__at_most(groups, 1 << 16), block, 0, call.stream, src, to, s,
+                           amax);
     }
     if (!error)
-        error = VQ__LAUNCH(k_values__one, vq__grid(s.rows * s.planes * ((s.cols + 7) / 8)), VQ__THREADS, 0, call.stream,
-                           src, to, s, (const float *)amax);
+        error = VQ__LAUNCH(k_values__one, vq__grid(s.rows * s.planes * ((s.cols + 7) / 8)), VQ__THREADS, 0,
+                           call.stream, src, to, s, (const float *)amax);
     if (!error && s.status) error = VQ__LAUNCH(k_counts__status, 1, 1, 0, call.stream, s);
     return error;
 }
@@ -2005,7 +2524,8 @@ static int vq__launch_source(const S &src, const vq__any &any, const vq__into &t
         return error || !s.status ? error : VQ__LAUNCH(k_counts__status, 1, 1, 0, call.stream, s);
     }
     case VQ__ROUTE_TENSOR:
-        return vq__twice(to, call, [&](const vq__into &t) { return vq__launch_eight(src, t, s, call.stream); });
+        return vq__twice(to, call,
+                         [&](const vq__into &t) { return vq__launch_eight(src, t, s, call.stream); });
     default: return vq__launch_any(any, 0.0f, to, s, call);
     }
 }
@@ -2069,8 +2589,8 @@ static int vq__gpu_quant(const void *args)
     return vq__launch_codes<vq__from_tensor<1>, 1>(src, any, to, s, a->call, a->scale, a->zero);
 }
 
-VQ__HOST vq__coding vq__coding_of(const vq_key &k, const vq_tensor &q, const vq_tensor &scale, const vq_tensor &zero,
-                                  const vq_tensor &scale2)
+VQ__HOST vq__coding vq__coding_of(const vq_key &k, const vq_tensor &q, const vq_tensor &scale,
+                                  const vq_tensor &zero, const vq_tensor &scale2)
 {
     vq__coding c = {};
     c.key = k;
@@ -2095,19 +2615,24 @@ static int vq__gpu_dequant(const void *args)
     if (!vq__count(a->q)) return 0;
     from.y = vq__rows_of(a->y);
     vq__span s = vq__span_of(1, a->q.shape[0], a->q.shape[1]);
-    const bool four = from.bits == 4, near = from.whole && vq__lies(from.q, from.row, 0, 8) && vq__near(from.y)
-        && from.row < (int64_t)1 << 31 && s.rows < 1 << 30 && s.cols < 1 << 29 && s.cols % (four ? 16 : 8) == 0
-        && a->y.dtype != VQ_F32 && (from.group_cols < 0 || from.group_cols % 8 == 0)
-        && !(a->key.flags & VQ_KEY_ASYMMETRIC) && (a->scale.dtype != VQ_F32 || from.scale.aligned);
+    const bool four = from.bits == 4, near = from.whole && vq__lies(from.q, from.row, 0, 8)
+                                             && vq__near(from.y) && from.row < (int64_t)1 << 31
+                                             && s.rows < 1 << 30 && s.cols < 1 << 29
+                                             && s.cols % (four ? 16 : 8) == 0 && a->y.dtype != VQ_F32
+                                             && (from.group_cols < 0 || from.group_cols % 8 == 0)
+                                             && !(a->key.flags & VQ_KEY_ASYMMETRIC)
+                                             && (a->scale.dtype != VQ_F32 || from.scale.aligned);
     if (near && (from.code == VQ__E4M3 || a->key.elem == VQ_E2M1 || a->key.elem == VQ_INT8)) {
         s.step = 2;
         vq__span lanes = s;
         if (four) lanes.cols /= 2;
         const vq__shape g = vq__shape_for(lanes, VQ__BLOCKS);
         if (four)
-            return VQ__LAUNCH((k_dequant__words<VQ__MINIFLOAT, 4, 2>), g.grid, g.block, 0, a->call.stream, from, s);
+            return VQ__LAUNCH((k_dequant__words<VQ__MINIFLOAT, 4, 2>), g.grid, g.block, 0, a->call.stream,
+                              from, s);
         if (from.code == VQ__E4M3)
-            return VQ__LAUNCH((k_dequant__words<VQ__E4M3, 8, 1>), g.grid, g.block, 0, a->call.stream, from, s);
+            return VQ__LAUNCH((k_dequant__words<VQ__E4M3, 8, 1>), g.grid, g.block, 0, a->call.stream, from,
+                              s);
         return VQ__LAUNCH((k_dequant__words<VQ__INTEGER, 8, 1>), g.grid, g.block, 0, a->call.stream, from, s);
     }
     const vq__shape g = vq__shape_for(s, VQ__BLOCKS);
@@ -2117,7 +2642,8 @@ static int vq__gpu_dequant(const void *args)
 static int vq__gpu_requant(const void *args)
 {
     const vq_requant_args *a = (const vq_requant_args *)args;
-    const vq__into to = vq__into_codes(a->key, a->q_out, a->scale_out, a->zero_out, a->bound, a->scale2_out, VQ_F32);
+    const vq__into to =
+        vq__into_codes(a->key, a->q_out, a->scale_out, a->zero_out, a->bound, a->scale2_out, VQ_F32);
     vq__any src = {};
     if (!vq__count(a->q)) return 0;
     src.kind = VQ__OF_CODES;
@@ -2142,7 +2668,8 @@ VQ__HOST vq__any vq__any_gate(const vq_tensor &x, const vq__gating &how, int up)
     return a;
 }
 
-template <vq_dtype AS> static vq__from_gate<AS> vq__gate_source(const vq_tensor &x, const vq__gating &how, int up)
+template <vq_dtype AS>
+static vq__from_gate<AS> vq__gate_source(const vq_tensor &x, const vq__gating &how, int up)
 {
     vq__from_gate<AS> s;
     s.x = vq__rows_of(x);
@@ -2159,19 +2686,21 @@ template <vq_dtype AS> static vq__from_gate<AS> vq__gate_source(const vq_tensor 
 }
 
 /* how.mid: a type */
-VQ__HOST int vq__launch_gate(const vq_tensor &x, const vq__gating &how, int up, const vq__into &to, const vq__span &s,
-                             const vq_call &call)
+VQ__HOST int vq__launch_gate(const vq_tensor &x, const vq__gating &how, int up, const vq__into &to,
+                             const vq__span &s, const vq_call &call)
 {
     const vq__any any = vq__any_gate(x, how, up);
     if (vq__act_wide(how.act, how.mid, x.dtype))
-        return vq__launch_source<vq__from_gate<VQ_F32>, 2>(vq__gate_source<VQ_F32>(x, how, up), any, to, s, call);
+        return vq__launch_source<vq__from_gate<VQ_F32>, 2>(vq__gate_source<VQ_F32>(x, how, up), any, to, s,
+                                                           call);
     if (how.mid == VQ_BF16)
-        return vq__launch_source<vq__from_gate<VQ_BF16>, 1>(vq__gate_source<VQ_BF16>(x, how, up), any, to, s, call);
+        return vq__launch_source<vq__from_gate<VQ_BF16>, 1>(vq__gate_source<VQ_BF16>(x, how, up), any, to, s,
+                                                            call);
     return vq__launch_source<vq__from_gate<VQ_F16>, 1>(vq__gate_source<VQ_F16>(x, how, up), any, to, s, call);
 }
 
-VQ__HOST vq__gating vq__gating_for(vq_act_kind act, vq_gate gate, vq_dtype mid, float alpha, float limit, float plus,
-                                   vq_dtype x)
+VQ__HOST vq__gating vq__gating_for(vq_act_kind act, vq_gate gate, vq_dtype mid, float alpha, float limit,
+                                   float plus, vq_dtype x)
 {
     const vq__gating g = { act, gate, mid ? mid : x, alpha, limit, plus };
     return g;
@@ -2202,7 +2731,8 @@ static int vq__gpu_act_mul_quant(const void *args)
     const vq_act_mul_quant_args *a = (const vq_act_mul_quant_args *)args;
     const vq__gating how = VQ__GATING_FOR(a);
     if (!vq__count(a->q)) return 0;
-    int error = vq__launch_gate(a->x, how, 1, vq__into_codes(a->key, a->q, a->scale, a->zero, a->bound, a->scale2, how.mid),
+    int error = vq__launch_gate(a->x, how, 1,
+                                vq__into_codes(a->key, a->q, a->scale, a->zero, a->bound, a->scale2, how.mid),
                                 vq__span_of(1, a->q.shape[0], a->q.shape[1]), a->call);
     if (!error) error = vq__pad_scales(a->scale, a->key, a->call.stream);
     return error ? error : vq__pad_scales(a->zero, a->key, a->call.stream);
@@ -2224,14 +2754,20 @@ static int vq__gpu_masked_act_mul_quant(const void *args)
 #endif
 
 #ifndef VQ_NO_NORM
-struct vq__norm_args { const vq_tensor *x, *residual, *weight, *gate; float eps; int plus_one, layer; vq_dtype mid; };
+struct vq__norm_args {
+    const vq_tensor *x, *residual, *weight, *gate;
+    float eps;
+    int plus_one, layer;
+    vq_dtype mid;
+};
 
 template <int W>
-static int vq__launch_kept(const vq__norm_args &a, const vq__norming &norm, const vq__into &to, const vq__span &s,
-                           const vq_call &call)
+static int vq__launch_kept(const vq__norm_args &a, const vq__norming &norm, const vq__into &to,
+                           const vq__span &s, const vq_call &call)
 {
     const vq__from_tensor<W> src = { vq__rows_of(*a.x) };
-    const bool twice = to.kind == VQ__TO_CODES && vq__route_of(&to.key, 1, s.cols, W == 2) == VQ__ROUTE_TENSOR;
+    const bool twice =
+        to.kind == VQ__TO_CODES && vq__route_of(&to.key, 1, s.cols, W == 2) == VQ__ROUTE_TENSOR;
     if (!twice) return vq__launch_row<vq__from_tensor<W>, W>(src, norm, to, s, call.stream);
     return vq__twice(to, call, [&](const vq__into &t) {
         vq__norming n = norm;
@@ -2305,8 +2841,8 @@ static int vq__gpu_scale_convert(const void *args)
     int64_t rows, cols;
     if (!vq__count(y)) return 0;
     vq__padded(&y, &rows, &cols);
-    return VQ__LAUNCH(k_scale_convert__scales, vq__grid(y.shape[1] * rows * cols), VQ__THREADS, 0, a->call.stream,
-                      x, y, rows, cols);
+    return VQ__LAUNCH(k_scale_convert__scales, vq__grid(y.shape[1] * rows * cols), VQ__THREADS, 0,
+                      a->call.stream, x, y, rows, cols);
 }
 #endif
 

@@ -622,6 +622,39 @@ static void an_object_built_with_Ofast_changes_nothing(void)
 #endif
 }
 
+/* Every mantissa that 16 bits have, by every 2048th divisor or by all of them; and what lies at the
+   ends: other exponents, zeros with their sign, infinities, NaN. */
+static void a_quotient_by_the_reciprocal_is_the_quotient(void)
+{
+    static const float ends[] = { 0.0f, -0.0f, 1e-45f, -1e-38f, 1e-30f, 3e38f, -3e38f };
+    uint32_t m, x;
+    int64_t wrong = 0;
+    int i, e;
+    for (m = 0; m < 0x00800000u; m += t_exhaustive ? 1u : 2047u) {
+        const float s = vq__f32_make(0x3f800000u | m), r = 1.0f / s;
+        for (x = 0; x < 1024u; x++) {
+            const float v = vq__f32_make(0x3f800000u | x << 13);
+            wrong += vq__f32_bits(vq__quotient(v, s, r)) != vq__f32_bits(v / s);
+        }
+    }
+    CHECKF(!wrong, "%lld wrong", (long long)wrong);
+    for (e = -80; e <= 100; e += 4)
+        for (i = 0; i < VQ__COUNT(ends); i++) {
+            const float s = ldexpf(1.3f, e == 100 ? 99 : e), r = 1.0f / s, v = ends[i], want = v / s;
+            const float near = vq__quotient(v, s, r), far = vq__far_quotient(v, s, r);
+            const int tiny = fabsf(want) < 0x1p-20f, huge = fabsf(want) >= 0x1p20f;
+            if (!huge)
+                CHECKF(tiny ? fabsf(near) < 0x1p-19f && signbit(near) == signbit(want) : near == want,
+                       "%a / %a: %a, not %a", (double)v, (double)s, (double)near, (double)want);
+            CHECKF(huge ? fabsf(far) >= 0x1p20f && signbit(far) == signbit(want)
+                   : tiny ? fabsf(far) < 0x1p-19f && signbit(far) == signbit(want) : far == want,
+                   "%a / %a: %a, not %a", (double)v, (double)s, (double)far, (double)want);
+        }
+    CHECK(vq__far_quotient(INFINITY, 3.0f, 1.0f / 3) > 0x1p20f);
+    CHECK(vq__far_quotient(-INFINITY, 3.0f, 1.0f / 3) < -0x1p20f);
+    CHECK(isnan(vq__far_quotient(NAN, 3.0f, 1.0f / 3)) && isnan(vq__quotient(NAN, 3.0f, 1.0f / 3)));
+}
+
 static void this_build_passes_its_self_test(void)
 {
     static const volatile uint32_t operand[] = VQ__SELF_TEST_IN;
@@ -640,6 +673,7 @@ VQ_TEST_MAIN(
     T(fma_rounds_once),
     T(add_sub_and_mul_round_once),
     T(div_and_sqrt_round_once),
+    T(a_quotient_by_the_reciprocal_is_the_quotient),
     T(exp_is_within_one_ulp),
     T(erf_is_within_one_ulp),
     T(log1p_is_within_one_ulp),
