@@ -17,6 +17,7 @@
     extern __shared__ uint4 vq__dynamic[]; \
     type *name = (type *)vq__dynamic;
 
+#define VQ__WAVE_MOST        32
 #define vq__wave()           32
 #define vq__xor(v, d)        __shfl_xor_sync(0xffffffffu, v, d)
 #define vq__first_lane(v)    __shfl_sync(0xffffffffu, v, 0)

@@ -43,6 +43,8 @@
         return (int)hipGetLastError(); \
     }()
 
+#define VQ__WAVE_MOST        64                              /* lanes of a wave, on any device */
+
 /* Lanes of a wave; the value of the lane whose number differs in the bits `d`, and of the first. */
 #define vq__wave()           ((int)warpSize)
 #define vq__xor(v, d)        __shfl_xor(v, d)
@@ -82,6 +84,11 @@ static_assert(offsetof(hipDeviceProp_tR0600, gcnArchName) == 1160, "VQ__HIP_ARCH
    =========================================================================== */
 
 #define VQ__DEV [[maybe_unused]] static __device__ __forceinline__
+#if defined(__CUDACC__)
+#define VQ__COLD [[maybe_unused]] static __device__ __noinline__
+#else
+#define VQ__COLD VQ__DEV                                     /* a call would take scratch memory */
+#endif
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
 #define VQ__CVT_E4M3 1
@@ -454,6 +461,13 @@ VQ__DEV vq__way vq__way_of(const vq__into &to, float scale, float amax, float g2
     return w;
 }
 
+/* What scales that are 0, infinite, NaN, huge or tiny take: seldom, so not inlined eight times. */
+VQ__COLD float vq__scaled_oddly(float x, float by, float s, float nan, int how)
+{
+    const float y = how == VQ__DIVISION ? vq__div(x, s) : vq__times(x, by);
+    return y != y && x == x ? nan : y;
+}
+
 VQ__DEV void vq__scale8(const vq__into &to, const vq__way &w, float *v)
 {
     if (w.how == VQ__PRODUCT) {
@@ -467,10 +481,7 @@ VQ__DEV void vq__scale8(const vq__into &to, const vq__way &w, float *v)
         for (int i = 0; i < 8; i++) v[i] = vq__far_quotient(v[i], w.s, w.by);
     } else {
 #pragma unroll
-        for (int i = 0; i < 8; i++) {
-            const float y = w.how == VQ__DIVISION ? vq__div(v[i], w.s) : vq__times(v[i], w.by);
-            v[i] = y != y && v[i] == v[i] ? w.nan : y;
-        }
+        for (int i = 0; i < 8; i++) v[i] = vq__scaled_oddly(v[i], w.by, w.s, w.nan, w.how);
     }
     if (to.code == VQ__E4M3) return;                         /* held by the conversion */
 #pragma unroll
@@ -1149,7 +1160,7 @@ VQ__DEV void vq__emit_words(const vq__into &to, const vq__once &once, vq_dtype t
 template <class S, int K, int M> static __global__ void __launch_bounds__(VQ__THREADS)
 k_values__words(S src, vq__into args, vq__span span)
 {
-    enum { E = vq__per_lane<K>::eights };
+    enum { E = vq__per_lane<K>::eights, R = E == 1 ? 2 : 1 };   /* two loads on the way */
     HIP_DYNAMIC_SHARED(int32_t, first)
     __shared__ int wrong;
     __shared__ uint32_t part[VQ__THREADS / 32];
@@ -1183,17 +1194,17 @@ k_values__words(S src, vq__into args, vq__span span)
                 end = (int)vq__counted(span, plane, &ignored);
             }
             const char *x = src.x.p + plane * src.x.plane;
-            const bool two = span.step > 1 && row + 1 < end;
-            typename S::raw u[2][E] = {};
+            const bool two = R == 2 && span.step > 1 && row + 1 < end;
+            typename S::raw u[R][E] = {};
 #pragma unroll
             for (int e = 0; e < E; e++) {
                 const int at = c + e * apart;
                 if (at < cols) u[0][e] = src.take(x, row, at);
-                if (at < cols && two) u[1][e] = src.take(x, row + 1, at);
+                if (at < cols && two) u[R - 1][e] = src.take(x, row + 1, at);
             }
             vq__loaded();
 #pragma unroll
-            for (int k = 0; k < 2; k++) {
+            for (int k = 0; k < R; k++) {
                 uint32_t w[4 * E];
                 if (k && !two) break;
 #pragma unroll
@@ -2300,7 +2311,7 @@ VQ__HOST vq__shape vq__shape_for(const vq__span &s, int64_t most)
 {
     const int64_t eights = (s.cols + 7) / 8, steps = (s.rows + s.step - 1) / s.step * s.planes;
     int64_t best = 0, block = 64;
-    for (int64_t b = 256; b >= 64; b -= 64) {
+    for (int64_t b = 256; b >= 64; b -= VQ__WAVE_MOST) {
         const int64_t lanes = (eights + b - 1) / b * b;
         if (best && lanes >= best) continue;
         best = lanes;
@@ -2347,6 +2358,7 @@ static int vq__launch_words(const S &src, const vq__into &to, vq__span s, void *
 {
     enum { E = vq__per_lane<K>::eights };
     const size_t shared = s.counts ? (size_t)(s.planes + 1) * 4 : 0;
+    if (E == 2) s.step = 1;
     vq__span lanes = s;
     lanes.cols = (s.cols + E - 1) / E;
     const vq__shape g =
