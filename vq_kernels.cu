@@ -61,7 +61,8 @@ static int vq__starts_early(void)
     int device = 0, major = 0;
     if (cudaGetDevice(&device) != cudaSuccess || device >= 64) return 0;
     if (!known[device]) {
-        if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess) return 0;
+        if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess)
+            return 0;
         known[device] = major >= 9 ? 2 : 1;
     }
     return known[device] == 2;
