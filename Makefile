@@ -56,7 +56,7 @@ exhaustive: build/test_formats build/test_numerics build/test_activations build/
 
 check: test build/docs
 	@sh tests/run.sh tests/check_limits.sh
-	@sh tests/run.sh tests/check_builds.sh tests/check_markers.sh
+	@VQ_TEST_SECONDS=1600 sh tests/run.sh tests/check_builds.sh tests/check_markers.sh
 	@sh tests/run.sh tests/docs.sh -- --check
 
 sanitize:

@@ -24,29 +24,53 @@ try()  { name=$1; shift; if "$@" > "$dir/log" 2>&1; then ok "$name"; else bad "$
 refuse() { name=$1; shift; if "$@" > "$dir/log" 2>&1; then bad "$name"; else ok "$name"; fi; }
 have() { command -v "$1" > /dev/null 2>&1; }
 
+# What takes long is done two at a time: later NAME COMMAND... begins, settle waits and tells.
+begun=0
+told=0
+later() {
+    begun=$((begun + 1))
+    printf '%s' "$1" > "$dir/job$begun.name"
+    shift
+    (
+        status=0
+        "$@" > "$dir/job$begun.log" 2>&1 || status=$?
+        echo $status > "$dir/job$begun.status"
+    ) &
+    [ $((begun - told)) -lt 2 ] || settle
+}
+settle() {
+    wait
+    while [ $told -lt $begun ]; do
+        told=$((told + 1))
+        try "$(cat "$dir/job$told.name")" sh -c "cat '$dir/job$told.log'; exit \$(cat '$dir/job$told.status')"
+    done
+}
+
 # --- warnings, in every language -------------------------------------------------------
 for c in gcc clang; do
     have "$c" || { skip "$c" "no $c: apt-get install $c"; continue; }
     for s in c99 gnu99; do
-        try "$c -std=$s: the header" $c -std=$s $W -O2 -x c -DVQ_IMPLEMENTATION -c vq.h -o "$dir/o"
-        try "$c -std=$s: the examples" sh -c "for f in examples/*.c; do $c -std=$s $W -fsyntax-only \$f || exit 1; done"
-        try "$c -std=$s: the tests" sh -c "for f in tests/*.c; do $c -std=$s -Wall -Wextra -Werror -fsyntax-only \$f || exit 1; done"
+        later "$c -std=$s: the header" $c -std=$s $W -O2 -x c -DVQ_IMPLEMENTATION -c vq.h -o "$dir/o$c$s"
+        later "$c -std=$s: the examples" sh -c "for f in examples/*.c; do $c -std=$s $W -fsyntax-only \$f || exit 1; done"
+        later "$c -std=$s: the tests" sh -c "for f in tests/*.c; do $c -std=$s -Wall -Wextra -Werror -fsyntax-only \$f || exit 1; done"
     done
-    try "$c: every option at once" $c -std=c99 $W -x c -DVQ_IMPLEMENTATION -DVQ_NO_DLOPEN \
+    later "$c: every option at once" $c -std=c99 $W -x c -DVQ_IMPLEMENTATION -DVQ_NO_DLOPEN \
         -DVQ_NO_ENV -DVQ_STATIC -fsyntax-only vq.h
-    for f in CONVERT QUANT SCALES; do
-        try "$c: VQ_NO_$f" $c -std=c99 $W -x c -DVQ_IMPLEMENTATION -DVQ_NO_$f -c vq.h -o "$dir/o"
+    for f in CONVERT QUANT ACT NORM OBSERVE SCALES COMPARE; do
+        later "$c: VQ_NO_$f" $c -std=c99 $W -x c -DVQ_IMPLEMENTATION -DVQ_NO_$f -c vq.h -o "$dir/o$c$f"
     done
-    try "$c: every family left out" $c -std=c99 $W -x c -DVQ_IMPLEMENTATION -DVQ_NO_CONVERT \
-        -DVQ_NO_QUANT -DVQ_NO_SCALES -c vq.h -o "$dir/o"
+    later "$c: every family left out" $c -std=c99 $W -x c -DVQ_IMPLEMENTATION -DVQ_NO_CONVERT -DVQ_NO_QUANT \
+        -DVQ_NO_ACT -DVQ_NO_NORM -DVQ_NO_OBSERVE -DVQ_NO_SCALES -DVQ_NO_COMPARE -c vq.h -o "$dir/o$c"
 done
 for c in g++ clang++; do
     have "$c" || { skip "$c" "no $c: apt-get install g++ clang"; continue; }
     for s in c++11 gnu++17; do
-        try "$c -std=$s: the header" $c -std=$s $W -x c++ -DVQ_IMPLEMENTATION -c vq.h -o "$dir/o"
-        try "$c -std=$s: the examples" sh -c "for f in examples/*.c; do $c -std=$s $W -x c++ -fsyntax-only \$f || exit 1; done"
+        later "$c -std=$s: the header" $c -std=$s $W -x c++ -DVQ_IMPLEMENTATION -c vq.h -o "$dir/o$c$s"
+        later "$c -std=$s: the examples" sh -c "for f in examples/*.c; do $c -std=$s $W -x c++ -fsyntax-only \$f || exit 1; done"
     done
 done
+
+settle
 
 # --- two translation units, and one that is static -------------------------------------
 cat > "$dir/one.c" <<'X'
@@ -103,10 +127,11 @@ else skip "make install" "no pkg-config"; fi
 # --- builds that tempt the compiler: same bits, or no build -----------------------------
 numbers="test_formats test_numerics test_quant test_keys test_fnuz test_rules test_activations"
 tempt() {
+    own=$(mktemp -d "$dir/tempt.XXXXXX")
     for t in $numbers; do
         # shellcheck disable=SC2086
-        $1 -w tests/$t.c -o "$dir/$t" -ldl -lm && "$dir/$t" > "$dir/out" 2>&1 ||
-            { tail -20 "$dir/out" 2>/dev/null; echo "$t failed"; return 1; }
+        $1 -w tests/$t.c -o "$own/$t" -ldl -lm && "$own/$t" > "$own/out" 2>&1 ||
+            { tail -20 "$own/out" 2>/dev/null; echo "$t failed"; return 1; }
     done
 }
 export VQ_TEST_DIR="$top/build"
@@ -114,13 +139,13 @@ for c in gcc clang; do
     have $c || continue
     for f in "-std=c99 -O0" "-std=gnu99 -O2" "-std=gnu99 -O3 -march=native -ffp-contract=fast" \
              "-std=gnu99 -O3 -ffp-contract=fast"; do
-        try "$c $f" tempt "$c $f"
+        later "$c $f" tempt "$c $f"
     done
 done
 for c in g++ clang++; do                 # the tests that are C++ too
     have $c || continue
     numbers="test_formats test_numerics test_fnuz"
-    try "$c -std=gnu++17 -O3 -march=native -ffp-contract=fast" tempt \
+    later "$c -std=gnu++17 -O3 -march=native -ffp-contract=fast" tempt \
         "$c -x c++ -std=gnu++17 -O3 -march=native -ffp-contract=fast"
 done
 numbers="test_formats test_numerics test_quant test_keys test_fnuz"
@@ -133,9 +158,10 @@ have clang && refuse "clang -ffinite-math-only does not compile" clang -ffinite-
 have clang && refuse "clang -ffast-math does not compile" clang -ffast-math -x c -DVQ_IMPLEMENTATION -fsyntax-only vq.h
 if have clang; then                      # these leave no macro behind: the pragma must hold
     for f in -freciprocal-math -fassociative-math -fno-signed-zeros; do
-        try "clang -O3 $f" tempt "clang -std=gnu99 -O3 $f"
+        later "clang -O3 $f" tempt "clang -std=gnu99 -O3 $f"
     done
 fi
+settle
 
 # --- what is in the object, and what is not ----------------------------------------------
 no_globals() {
@@ -146,7 +172,7 @@ no_globals() {
 try "the implementation has no variable that can change" no_globals
 no_jansson() {
     rm -rf "$dir/tree" && mkdir "$dir/tree" && cp -r Makefile vq.h vq_kernels.hip examples tests "$dir/tree" &&
-        make -C "$dir/tree" JANSSON= all | grep -q libjansson-dev && [ ! -e "$dir/tree/build/vq" ] &&
+        make -C "$dir/tree" JANSSON= TESTS=build/test_quant MOCKS= STANDINS= all | grep -q libjansson-dev && [ ! -e "$dir/tree/build/vq" ] &&
         [ -x "$dir/tree/build/test_quant" ]
 }
 try "without jansson all but the tool is built, and it says so" no_jansson
@@ -162,29 +188,6 @@ for o in VQ_NO_DLOPEN VQ_NO_ENV; do
 done
 
 # --- the device compilers ---------------------------------------------------------------
-# Kernels take a while: two compilers work at a time. later NAME COMMAND... begins, settle waits and
-# tells.
-begun=0
-told=0
-later() {
-    begun=$((begun + 1))
-    printf '%s' "$1" > "$dir/job$begun.name"
-    shift
-    (
-        status=0
-        "$@" > "$dir/job$begun.log" 2>&1 || status=$?
-        echo $status > "$dir/job$begun.status"
-    ) &
-    [ $((begun - told)) -lt 2 ] || settle
-}
-settle() {
-    wait
-    while [ $told -lt $begun ]; do
-        told=$((told + 1))
-        try "$(cat "$dir/job$told.name")" sh -c "cat '$dir/job$told.log'; exit \$(cat '$dir/job$told.status')"
-    done
-}
-
 HIPCC=${HIPCC:-hipcc}
 if have "$HIPCC"; then
     # gfx942 is optimized, as the library; the others are compiled for their instructions.

@@ -13,7 +13,7 @@ Not part of `make test`. It needs
 and exits with 77 when one of them is not there.
 
 Per architecture vq_kernels.hip is compiled as `make hip` does, host side and device side. The host
-side runs against the HIP runtime of emulate.c; what it launches is executed, instruction by
+side runs against the HIP runtime of emulate/runtime.c; what it launches is executed, instruction by
 instruction, and every op that has kernels is run by tests/standin/differ.h, which makes arguments
 up and compares all bytes with the reference's. It passes when no byte differs, no access left its
 allocation, and every kernel in the code object was launched. An instruction that is not known
@@ -63,7 +63,7 @@ def missing():
 
 
 def build(arch, kernels, flags):
-    """One library: emulate.c, and the kernels with their host side."""
+    """One library: emulate/runtime.c, and the kernels with their host side."""
     hipcc = os.environ.get("HIPCC", "hipcc")
     where = os.path.join(ROOT, "build", "emulate")
     os.makedirs(where, exist_ok=True)
@@ -71,7 +71,7 @@ def build(arch, kernels, flags):
     library = os.path.join(where, f"libvq_{arch}.so")
     common = ["-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wextra", "-I", ROOT]
     subprocess.check_call([hipcc, "-x", "c", "-std=gnu99", "-D__HIP_PLATFORM_AMD__", "-O2", "-g", *common,
-                           "-c", os.path.join(HERE, "emulate.c"), "-o", runtime])
+                           "-c", os.path.join(HERE, "emulate", "runtime.c"), "-o", runtime])
     subprocess.check_call([hipcc, "-O3", "-std=c++17", f"--offload-arch={arch}",
                            f'-DVQ_KERNEL_ARCHS="{arch}"', *common, *flags, "-c", kernels, "-o", code])
     subprocess.check_call([os.environ.get("CXX", "c++"), "-shared", runtime, code, "-o", library,
@@ -338,7 +338,7 @@ class Machine:
         return self.shadowed("op_long", o, long)
 
     def known(self, inst, name):
-        """The entry of an instruction that emulate.c has, or None."""
+        """The entry of an instruction that emulate/runtime.c has, or None."""
         kind = type(inst)
         bits = int.from_bytes(inst.to_bytes(), "little")
 

@@ -1,4 +1,4 @@
-/* emulate.c - the C half of emulate.py: a HIP runtime whose device is an emulator, and the tests
+/* runtime.c - the C half of ../emulate.py: a HIP runtime whose device is an emulator, and the tests
 
    Linked with the host and device code of vq_kernels.hip into one library, which emulate.py loads.
    Kernels are launched as on a device; what runs is the AMD machine code. The Python half decodes
@@ -25,8 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 #define VQ_IMPLEMENTATION
-#include "../vq.h"
-#include "standin/differ.h"
+#include "../../vq.h"
+#include "../standin/differ.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
