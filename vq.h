@@ -42,9 +42,10 @@ TABLE OF CONTENTS      jump with a search for the marker
                       >>context          >>impl-check
                       >>ops              >>impl-args
                       >>registry         >>impl-loops
-                      >>kernel-abi       >>impl-ref-convert
-                      >>numerics         >>impl-ref-quant
-                      >>elements         >>impl-ref-act
+                      >>kernel-abi       >>impl-avx2
+                      >>numerics         >>impl-ref-convert
+                      >>elements         >>impl-ref-quant
+                                         >>impl-ref-act
                                          >>impl-ref-observe
                                          >>impl-ref-compare
                                          >>impl-registry
@@ -4671,6 +4672,16 @@ static int vq__symbol(void *lib, const char *name, void *fn, size_t size)
 /* The first symbol that is missing stays in `lacks`. */
 #define VQ__SYMBOL(lib, prefix, fn) vq__symbol(lib, lacks = #prefix #fn, &fn, sizeof fn)
 
+/* Every CPU with AVX2 has it; a hypervisor may say otherwise. */
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+static VQ__UNUSED int vq__cpu_f16c(void)
+{
+    uint32_t a = 1, b, c = 0, d;
+    __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    return (int)(c >> 29 & 1u);
+}
+#endif
+
 static uint32_t vq__cpu_caps(void)
 {
     uint32_t caps = 0;
@@ -4678,7 +4689,7 @@ static uint32_t vq__cpu_caps(void)
 #elif defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
     __builtin_cpu_init();
     if (__builtin_cpu_supports("fma"))  caps |= VQ_CAP(FMA);
-    if (__builtin_cpu_supports("avx2")) caps |= VQ_CAP(AVX2);
+    if (__builtin_cpu_supports("avx2") && vq__cpu_f16c()) caps |= VQ_CAP(AVX2);
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
         && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
         caps |= VQ_CAP(AVX512);
@@ -5765,40 +5776,60 @@ static vq_status vq__check_data(const vq__view *v, vq_report *r)
 
 /* X(name, parameters, arguments): what each does stands at its body, vq__do_<name>(). A group is
    `group` consecutive elements, the last of n may be fewer. `wide` is a constant: 1 where there
-   are vectors of eight and more and an fma; without them only what every key needs is a loop. */
-#define VQ__LOOP_LIST(X) \
+   are vectors of eight and more and an fma; without them only what every key needs is a loop.
+   Three lists, since compiling takes its time: once for each instruction set, once for AVX2 and
+   what is beyond it, and once for all; of these the last give way to the next. */
+#define VQ__EACH_LIST(X) \
     X(load,   (vq_dtype t, const void *x, int64_t n, float *out), (t, x, n, out)) \
     X(store,  (vq_dtype t, const float *x, int64_t n, void *out), (t, x, n, out)) \
+    X(act,    (vq_act_kind act, vq_dtype as, float *x, int64_t n), (wide, act, as, x, n)) \
+    X(gate,   (const float *u, float most, int64_t n, float *f), (u, most, n, f)) \
+    X(normed, (const float *z, float r, const float *w, int64_t n, float *out), \
+              (z, r, w, n, out)) \
+    X(sum,    (int squares, const float *x, int64_t n, float *p), (wide, squares, x, n, p))
+#define VQ__WIDE_LIST(X) \
+    X(steps,  (const vq_key *k, const float *scale, const uint32_t *amax, int64_t n, float bound, \
+               float g2, float *by), (k, scale, amax, n, bound, g2, by)) \
+    X(add,    (float *x, const float *y, int64_t n), (x, y, n)) \
+    X(times,  (float *x, const float *y, int64_t n), (x, y, n)) \
+    X(shift,  (float *x, int64_t n, float by), (x, n, by)) \
+    X(scale,  (float *x, int64_t n, float by), (x, n, by)) \
+    X(scales, (const vq_key *k, const uint32_t *amax, const float *lo, const float *hi, \
+               const uint8_t *nan, int64_t n, float bound, float g2, uint32_t *code, \
+               float *scale), (wide, k, amax, lo, hi, nan, n, bound, g2, code, scale))
+#define VQ__PLAIN_LIST(X) \
     X(amax,   (const float *x, int64_t n, int64_t group, uint32_t *amax, uint8_t *nan), \
               (x, n, group, amax, nan)) \
     X(range,  (const float *x, int64_t n, int64_t group, float *lo, float *hi, uint8_t *nan), \
               (x, n, group, lo, hi, nan)) \
-    X(scales, (const vq_key *k, const uint32_t *amax, const float *lo, const float *hi, \
-               const uint8_t *nan, int64_t n, float bound, float g2, uint32_t *code, \
-               float *scale), (wide, k, amax, lo, hi, nan, n, bound, g2, code, scale)) \
-    X(steps,  (const vq_key *k, const float *scale, const uint32_t *amax, int64_t n, float bound, \
-               float g2, float *by), (k, scale, amax, n, bound, g2, by)) \
     X(codes,  (const vq_key *k, const float *x, int64_t n, int64_t group, const float *by, \
                const int32_t *zero, void *row, int64_t first), \
               (k, x, n, group, by, zero, row, first)) \
     X(values, (vq_dtype elem, const void *row, int64_t first, int64_t n, int64_t group, \
                const float *s, const float *zero, float *out), \
-              (elem, row, first, n, group, s, zero, out)) \
-    X(act,    (vq_act_kind act, vq_dtype as, float *x, int64_t n), (wide, act, as, x, n)) \
-    X(gate,   (const float *u, float most, int64_t n, float *f), (u, most, n, f)) \
-    X(normed, (const float *z, float r, const float *w, int64_t n, float *out), \
-              (z, r, w, n, out)) \
-    X(add,    (float *x, const float *y, int64_t n), (x, y, n)) \
-    X(times,  (float *x, const float *y, int64_t n), (x, y, n)) \
-    X(shift,  (float *x, int64_t n, float by), (x, n, by)) \
-    X(scale,  (float *x, int64_t n, float by), (x, n, by)) \
-    X(sum,    (int squares, const float *x, int64_t n, float *p), (wide, squares, x, n, p))
+              (elem, row, first, n, group, s, zero, out))
+
+/* X(type, name, parameters): the same for what is common, from and to where it lies, as f32, f16
+   or bf16 at any address. 0: not served, or there was a NaN or what could become one; then what
+   it wrote is to be overwritten. Where there is no AVX2 they are NULL. */
+#define VQ__FAST_LIST(X) \
+    X(int, peaks,  (vq_dtype t, const void *x, int64_t n, int64_t group, uint32_t *amax)) \
+    X(int, ranges, (vq_dtype t, const void *x, int64_t n, int64_t group, float *lo, float *hi)) \
+    X(int, narrow, (const vq_key *k, vq_dtype t, const void *x, int64_t n, int64_t group, \
+                    const float *by, const int32_t *zero, uint8_t *row, int64_t first)) \
+    X(int, widen,  (vq_dtype elem, const uint8_t *row, int64_t first, int64_t n, int64_t group, \
+                    const float *s, const float *zero, vq_dtype t, char *out)) \
+    X(int, bf16_normed, (const void *z, float r, const void *w, float off, int64_t n, void *out)) \
+    X(float, squares, (vq_dtype t, const void *x, int64_t n))
 
 typedef struct vq__loops {
     const char *name;
     uint32_t    caps;                 /* that it needs */
+#define X(type, name, parameters) type (*name) parameters;
+    VQ__FAST_LIST(X)
+#undef X
 #define X(name, parameters, arguments) void (*name) parameters;
-    VQ__LOOP_LIST(X)
+    VQ__EACH_LIST(X) VQ__WIDE_LIST(X) VQ__PLAIN_LIST(X)
 #undef X
 } vq__loops;
 
@@ -5807,6 +5838,12 @@ VQ__BODY float vq__near_f16(uint16_t c)
     uint32_t u = c, m = u & 0x7fffu, mag = vq__near_mag(m, 10, 15);
     mag = m >= 0x7c00u ? 0x7f800000u | (m & 0x3ffu) << 13 : mag;
     return vq__f32_make((u & 0x8000u) << 16 | mag);
+}
+
+VQ__BODY float vq__near_ue4m3(uint32_t c)
+{
+    const uint32_t mag = vq__near_mag(c, 3, 7);
+    return vq__f32_make(c >= 0x7fu ? 0x7fc00000u : mag);
 }
 
 /* vq_decode() of n elements of f32, f16 or bf16 */
@@ -5907,8 +5944,23 @@ VQ__BODY void vq__do_range(const float *x, int64_t n, int64_t group, float *lo, 
     }
 }
 
-/* What the smallest groups have, MXFP4's and NVFP4's, in vectors: X(scale rule, its type, name) */
-#define VQ__SMALL_GROUPS(X) X(VQ_SCALE_EVEN, VQ_E8M0, e8m0) X(VQ_SCALE_INV, VQ_UE4M3, ue4m3)
+VQ__BODY uint32_t vq__e8m0_near(float v) { return vq_e8m0_from_f32(v, VQ_SATURATE); }
+VQ__BODY float    vq__near_e8m0(uint32_t c) { return vq_f32_from_e8m0((uint8_t)c); }
+
+VQ__BODY uint32_t vq__ue4m3_near(float v)
+{
+    const uint32_t u = vq__f32_bits(v), nan = (u & 0x7fffffffu) > 0x7f800000u;
+    uint32_t m = u & 0x7fffffffu;
+    m = m > 0x43e00000u ? 0x43e00000u : m;                   /* 448 */
+    m = u >> 31 ? 0u : m;
+    m = vq__near_mini(vq__f32_make(m), vq__minis[0]);
+    return nan ? 0x7fu : m;
+}
+
+/* What the smallest groups have, those of MX and NVFP4, in vectors: X(scale rule, type, name) */
+#define VQ__SMALL_GROUPS(X) \
+    X(VQ_SCALE_EVEN, VQ_E8M0, e8m0) X(VQ_SCALE_FLOOR, VQ_E8M0, e8m0) \
+    X(VQ_SCALE_RCEIL, VQ_E8M0, e8m0) X(VQ_SCALE_INV, VQ_UE4M3, ue4m3)
 
 /* vq__scale_of() of n groups, as a code and as the value that it stores: from amax, or under
    range.div from lo <= 0 and hi >= 0 */
@@ -5917,7 +5969,7 @@ VQ__BODY void vq__do_scales(int wide, const vq_key *k, const uint32_t *amax, con
                             uint32_t *code, float *scale)
 {
     uint32_t a[VQ__TILE] = { 0 }, u[VQ__TILE];
-    uint8_t any[VQ__TILE] = { 0 };
+    uint32_t any[VQ__TILE] = { 0 };
     float s[VQ__TILE];
     vq_key c = *k;
     int64_t g, i;
@@ -5928,13 +5980,15 @@ VQ__BODY void vq__do_scales(int wide, const vq_key *k, const uint32_t *amax, con
         c.scale_type = T; \
         for (g = 0; g < n; g += VQ__TILE) { \
             const size_t m = (size_t)(n - g < VQ__TILE ? n - g : VQ__TILE); \
-            memcpy(any, nan + g, m); \
+            for (i = 0; i < (int64_t)m; i++) any[i] = nan[g + i]; \
             memcpy(a, amax + g, m * 4); \
             for (i = 0; i < VQ__TILE; i++) { \
-                const vq__group of = { a[i], 0.0f, 0.0f, any[i] }; \
+                const vq__group of = { a[i], 0.0f, 0.0f, (int)any[i] }; \
                 s[i] = vq__raw_scale(&c, &of, vq__amax_of(&c, a[i], bound), bound, g2); \
-                u[i] = vq_##type##_from_f32(s[i], VQ_SATURATE); \
-                s[i] = vq_f32_from_##type((uint8_t)u[i]); \
+            } \
+            for (i = 0; i < VQ__TILE; i++) { \
+                u[i] = vq__##type##_near(s[i]); \
+                s[i] = vq__near_##type(u[i]); \
             } \
             memcpy(code + g, u, m * 4); \
             memcpy(scale + g, s, m * 4); \
@@ -6217,36 +6271,572 @@ VQ__BODY void vq__do_sum(int wide, int squares, const float *x, int64_t n, float
     for (i = 0; !squares && i < n; i++) p[i] = vq__partial_sum(p[i], x[i]);
 }
 
-#define X(name, parameters, arguments) \
-    static void vq__##name##_plain parameters { enum { wide = 0 }; vq__do_##name arguments; }
-VQ__LOOP_LIST(X)
-#undef X
+/* ===========================================================================
+   >>impl-avx2      what most of the time goes into; and every version of the loops
+   =========================================================================== */
+
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(__CUDACC__) && !defined(__HIP__)
 #define VQ__LOOPS_X86
-#define X(name, parameters, arguments) __attribute__((target("avx2,fma"))) \
+#define VQ__AVX2      __attribute__((target("avx2,fma,f16c")))
+#define VQ__AVX2_BODY static inline VQ__UNUSED __attribute__((always_inline)) VQ__AVX2
+#define VQ__AVX2_FAST static VQ__UNUSED VQ__AVX2
+
+/* VQ__FAST_LIST, in vectors that compilers do not find by themselves. They round to nearest even,
+   which is what vq_run() sees to. vq__lanes are 256 bits of anything; `at`: at any address. */
+typedef uint16_t vq__words  __attribute__((vector_size(16)));
+typedef int16_t  vq__shorts __attribute__((vector_size(16)));
+typedef uint32_t vq__lanes  __attribute__((vector_size(32)));
+typedef int32_t  vq__ints   __attribute__((vector_size(32)));
+typedef uint16_t vq__wides  __attribute__((vector_size(32)));
+typedef int16_t  vq__halves __attribute__((vector_size(32)));
+typedef int8_t   vq__chars  __attribute__((vector_size(32)));
+typedef float    vq__floats __attribute__((vector_size(32)));
+typedef vq__lanes vq__lanes_at __attribute__((aligned(1), may_alias));
+typedef vq__words vq__words_at __attribute__((aligned(1), may_alias));
+
+/* X(name, instruction on two operands) */
+#define VQ__AVX2_LIST(X) \
+    X(unpacklo, "vpunpckldq") X(unpackhi, "vpunpckhdq") X(lower, "vperm2i128 $0x20,") \
+    X(upper, "vperm2i128 $0x31,") X(permute, "vpermd") X(shuffle, "vpshufb") \
+    X(odd_words, "vpblendw $0xaa,") X(to_words, "vpackusdw") X(to_shorts, "vpackssdw") \
+    X(to_ubytes, "vpackuswb") X(to_bytes, "vpacksswb") X(most, "vpmaxud") \
+    X(most_ints, "vpmaxsd") X(least_f, "vminps") X(least_words, "vpminuw") \
+    X(most_words, "vpmaxuw") X(least_shorts, "vpminsw") X(most_shorts, "vpmaxsw") \
+    X(most_bytes, "vpmaxub") X(madd, "vpmaddwd") X(madd_bytes, "vpmaddubsw") \
+    X(add_pairs, "vhaddps")
+#define X(name, op) \
+    VQ__AVX2_BODY vq__lanes vq__x86_##name(vq__lanes a, vq__lanes b) \
+    { \
+        vq__lanes r; \
+        __asm__(op " %2, %1, %0" : "=x"(r) : "x"(a), "x"(b)); \
+        return r; \
+    }
+VQ__AVX2_LIST(X)
+#undef X
+
+VQ__AVX2_BODY vq__floats vq__of_halves(vq__words h)          /* no control word flushes these */
+{
+    vq__floats f;
+    __asm__("vcvtph2ps %1, %0" : "=x"(f) : "x"(h));
+    return f;
+}
+
+VQ__AVX2_BODY vq__floats vq__of_shorts(vq__words h)
+{
+    vq__floats f;
+    __asm__("vpmovsxwd %1, %0\n\tvcvtdq2ps %0, %0" : "=x"(f) : "x"(h));
+    return f;
+}
+
+/* Elements i to i + 7. */
+VQ__AVX2_BODY vq__floats vq__eight(vq_dtype t, const void *x, int64_t i)
+{
+    vq__floats v;
+    if (t == VQ_F32) return (vq__floats)*(const vq__lanes_at *)((const char *)x + 4 * i);
+    if (t == VQ_F16) return vq__of_halves(*(const vq__words_at *)((const char *)x + 2 * i));
+    __asm__("vpmovzxwd %1, %0\n\tvpslld $16, %0, %0"
+            : "=x"(v) : "x"(*(const vq__words_at *)((const char *)x + 2 * i)));
+    return v;
+}
+
+/* Of elements i to i + 15 of bf16 the even ones, and the odd. */
+VQ__AVX2_BODY void vq__pairs(const void *x, int64_t i, vq__floats *even, vq__floats *odd)
+{
+    const vq__lanes u = *(const vq__lanes_at *)((const char *)x + 2 * i);
+    *even = (vq__floats)(u << 16);
+    *odd = (vq__floats)(u & 0xffff0000u);
+}
+
+/* Rounded where bf16 ends. No NaN, but for one that ends there. */
+VQ__AVX2_BODY vq__lanes vq__near_bf16(vq__floats v)
+{
+    const vq__lanes u = (vq__lanes)v;
+    return u + 0x7fffu + (u >> 16 & 1u);
+}
+
+/* The upper halves of two, in turn. */
+VQ__AVX2_BODY vq__lanes vq__join(vq__lanes even, vq__lanes odd)
+{
+    return vq__x86_odd_words(even >> 16, odd);
+}
+
+/* The largest of eight. */
+VQ__AVX2_BODY uint32_t vq__most_of(vq__lanes a)
+{
+    uint32_t r;
+    vq__lanes b;
+    __asm__("vextracti128 $1, %t1, %x2\n\tvpmaxud %x1, %x2, %x1\n\t"
+            "vpshufd $0x4e, %x1, %x2\n\tvpmaxud %x1, %x2, %x1\n\t"
+            "vpshufd $0xb1, %x1, %x2\n\tvpmaxud %x1, %x2, %x1\n\tvmovd %x1, %0"
+            : "=r"(r), "+x"(a), "=&x"(b));
+    return r;
+}
+
+/* A half as f32 bits, in a register all the way. */
+VQ__AVX2_BODY uint32_t vq__wider(vq_dtype t, uint32_t c)
+{
+    vq__words w;
+    if (t == VQ_BF16) return c << 16;
+    __asm__("vmovd %0, %1\n\tvcvtph2ps %1, %1\n\tvmovd %1, %0" : "+r"(c), "=x"(w));
+    return c;
+}
+
+/* amax = max(amax, |x|) of groups of one or of sixteens */
+VQ__AVX2_FAST int vq__peaks(vq_dtype t, const void *x, int64_t n, int64_t group, uint32_t *amax)
+{
+    const uint32_t mags = 0x7fffffffu;
+    vq__lanes most = { 0 };
+    vq__words a;
+    uint32_t top;
+    int64_t i = 0, g, end;
+    if (n % 16 || (group != 1 && group % 16 && group < n)) return 0;
+    if (group == 1) {
+        for (i = 0; i < n; i += 8) most = vq__x86_most(most, (vq__lanes)vq__eight(t, x, i) & mags);
+        if (vq__most_of(most) > 0x7f800000u) return 0;
+        for (i = 0; i < n; i += 8) {
+            vq__lanes_at *to = (vq__lanes_at *)(amax + i);
+            *to = vq__x86_most(*to, (vq__lanes)vq__eight(t, x, i) & mags);
+        }
+        return 1;
+    }
+    for (g = 0; i < n; g++) {
+        end = n - i < group ? n : i + group;
+        most ^= most;
+        if (t == VQ_F32) {
+            for (; i < end; i += 8)
+                most = vq__x86_most(most, (vq__lanes)vq__eight(VQ_F32, x, i) & mags);
+            top = vq__most_of(most);
+        } else {                                             /* least of 0x7fff - magnitude */
+            for (most = ~most; i < end; i += 16)
+                most = vq__x86_least_words(most, 0x7fff7fffu
+                                           & ~*(const vq__lanes_at *)((const char *)x + 2 * i));
+            __asm__("vextracti128 $1, %t2, %x1\n\tvpminuw %x2, %x1, %x1\n\t"
+                    "vphminposuw %x1, %x1\n\tvmovd %x1, %0" : "=r"(top), "=&x"(a) : "x"(most));
+            top = vq__wider(t, 0x7fffu - (top & 0xffffu));
+        }
+        if (top > 0x7f800000u) return 0;
+        amax[g] = top > amax[g] ? top : amax[g];
+    }
+    return 1;
+}
+
+/* f32 bits of a half that vq__ordered() has made an integer of its order, in 16 bits */
+VQ__AVX2_BODY uint32_t vq__disordered(vq_dtype t, int32_t v)
+{
+    const uint32_t u = (uint32_t)(v ^ (v >> 15 & 0x7fff));
+    return (u & 0x8000u) << 16 | vq__wider(t, u & 0x7fffu);
+}
+
+/* lo = min(lo, x), hi = max(hi, x) of groups of sixteens of halves */
+VQ__AVX2_FAST int vq__ranges(vq_dtype t, const void *x, int64_t n, int64_t group, float *lo,
+                             float *hi)
+{
+    const vq__lanes zero = { 0 }, signs = zero + 0x80000000u;
+    const int32_t inf = t == VQ_BF16 ? 0x7f80 : 0x7c00;
+    int32_t low, high, was_lo, was_hi;
+    int64_t i = 0, g, end;
+    if (t == VQ_F32 || n % 16 || (group % 16 && group < n)) return 0;
+    for (g = 0; i < n; g++) {
+        vq__lanes least = zero + 0x7fff7fffu, most = ~least;
+        for (end = n - i < group ? n : i + group; i < end; i += 16) {
+            const vq__lanes u = *(const vq__lanes_at *)((const char *)x + 2 * i);
+            const vq__lanes v = u ^ ((vq__lanes)((vq__halves)u >> 15) & 0x7fff7fffu);
+            least = vq__x86_least_shorts(least, v);
+            most = vq__x86_most_shorts(most, v);
+        }
+        most = vq__x86_most_ints(most << 16, most & 0xffff0000u) ^ signs;
+        least = vq__x86_most_ints(~least << 16, ~least & 0xffff0000u) ^ signs;
+        high = (int32_t)(vq__most_of(most) ^ 0x80000000u) >> 16;
+        low = ~((int32_t)(vq__most_of(least) ^ 0x80000000u) >> 16);
+        if (high > inf || low < ~inf) return 0;
+        was_lo = vq__ordered(vq__f32_bits(lo[g]));
+        was_hi = vq__ordered(vq__f32_bits(hi[g]));
+        low = vq__ordered(vq__disordered(t, low));
+        high = vq__ordered(vq__disordered(t, high));
+        low = low < was_lo ? low : was_lo;
+        high = high > was_hi ? high : was_hi;
+        lo[g] = vq__f32_make((uint32_t)vq__ordered((uint32_t)low));
+        hi[g] = vq__f32_make((uint32_t)vq__ordered((uint32_t)high));
+    }
+    return 1;
+}
+
+/* What vq__near_mini() needs of a type: held to `top`, a sum of low and wide and what a magnitude
+   is made of is in units of 1/unit, and above the code of 0 by `bias` of these. */
+typedef struct vq__near {
+    uint32_t  top, low, wide, unit;
+    vq__wides bias;
+    vq__words down;
+    vq__chars sign;
+    int       odd;
+} vq__near;
+
+VQ__AVX2_BODY vq__near vq__near_of(const vq_key *k, vq__mini m)
+{
+    const vq__wides none = { 0 };
+    const vq__words nil = { 0 };
+    const vq__chars zero = { 0 };
+    vq__near f;
+    f.top = vq__f32_bits(k->code_max);
+    f.low = (128u - m.bias) << 23;
+    f.wide = (23u - m.mbits) << 23;
+    f.unit = 1u << (7u - m.mbits);
+    f.bias = none + (uint16_t)((f.low + f.wide) >> 16);
+    f.down = nil;
+    f.down[0] = (uint16_t)(7u - m.mbits);
+    f.sign = zero + (int8_t)(1u << m.sign);
+    f.odd = m.odd <= 0xffu;
+    return f;
+}
+
+VQ__AVX2_BODY vq__lanes vq__near_eight(const vq__near *f, vq__lanes u, vq__lanes *any)
+{
+    const vq__lanes zero = { 0 }, m = vq__x86_least_f(zero + f->top, u & 0x7fffffffu);
+    const vq__lanes t = (vq__x86_most(m, zero + f->low) & 0x7f800000u) + f->wide;
+    const vq__lanes sum = (vq__lanes)((vq__floats)m + (vq__floats)t);
+    *any |= sum;                                             /* a NaN has a bit that no sum has */
+    return vq__x86_madd(sum, zero + (1u << 16 | f->unit));
+}
+
+/* 32 codes, each sign from the upper bit of `neg`; the lanes of a pair are still in turn. */
+VQ__AVX2_BODY vq__lanes vq__near_minis(const vq__near *f, vq__lanes u0, vq__lanes u1,
+                                       vq__lanes u2, vq__lanes u3, vq__lanes neg, vq__lanes *any)
+{
+    const vq__chars nil = { 0 };
+    vq__chars sign;
+    vq__lanes c;
+    u0 = vq__near_eight(f, u0, any);
+    u1 = vq__near_eight(f, u1, any);
+    u2 = vq__near_eight(f, u2, any);
+    u3 = vq__near_eight(f, u3, any);
+    u0 = (vq__lanes)((vq__wides)vq__x86_to_words(u0, u1) - f->bias);
+    u2 = (vq__lanes)((vq__wides)vq__x86_to_words(u2, u3) - f->bias);
+    __asm__("vpsrlw %1, %0, %0" : "+x"(u0) : "x"(f->down));
+    __asm__("vpsrlw %1, %0, %0" : "+x"(u2) : "x"(f->down));
+    c = vq__x86_to_ubytes(u0, u2);
+    sign = ((vq__chars)neg < nil) & f->sign;
+    if (f->odd) sign &= (vq__chars)c != nil;
+    return c | (vq__lanes)sign;
+}
+
+VQ__AVX2_BODY vq__lanes vq__near_ints(vq__lanes u, vq__lanes zero, vq__lanes *any)
+{
+    vq__lanes r;
+    *any = vq__x86_most(*any, u & 0x7fffffffu);
+    __asm__("vcvtps2dq %1, %0" : "=x"(r) : "x"(u));
+    return r + zero;
+}
+
+/* 32 bytes as codes of so many bits. */
+VQ__AVX2_BODY void vq__put_codes(int bits, vq__lanes c, uint8_t *row, int64_t at)
+{
+    const vq__lanes packed = { 0, 1, 4, 5, 0, 1, 4, 5 }, none = { 0 };
+    uint8_t six[32];
+    if (bits == 8) *(vq__lanes_at *)(row + at) = c;
+    else if (bits == 4) {
+        c = vq__x86_madd_bytes(c, none + 0x10011001u);
+        c = vq__x86_permute(packed, vq__x86_to_ubytes(c, c));
+        memcpy(row + at / 2, &c, 16);
+    } else {
+        *(vq__lanes_at *)six = c;
+        vq__pack(6, six, 32, row, at);
+    }
+}
+
+/* 1/s in two parts. v times both, rounded once, is within 2^-23 of its last place of what v / s
+   rounds: as good where all that follows is a code of at most 8 bits, since a quotient of floats
+   comes so near to where a code ends only if s is all ones (test_loops.c tries those that could).
+   Where s is from about 2^-80 to 2^100 nothing that matters leaves f32; 0 loses its sign. */
+typedef struct vq__reciprocal { float hi, lo; } vq__reciprocal;
+
+VQ__AVX2_BODY int vq__reciprocal_of(float s, vq__reciprocal *d)
+{
+    float rest = 1.0f / s;
+    d->hi = rest;
+    __asm__("vfnmadd213ss %2, %1, %0" : "+x"(rest) : "x"(s), "x"(1.0f));
+    d->lo = rest * d->hi;
+    return s > 8.3e-25f && s < 1.2e30f && (~vq__f32_bits(s) & 0x007fffffu);
+}
+
+VQ__AVX2_BODY vq__lanes vq__over_eight(vq__floats v, vq__reciprocal d)
+{
+    const vq__floats zero = { 0 };
+    vq__floats q = v * d.lo;
+    __asm__("vfmadd231ps %1, %2, %0" : "+x"(q) : "x"(v), "x"(zero + d.hi));
+    return (vq__lanes)q;
+}
+
+/* How a run is scaled: times `by`; over it; over it where it is a power of two; one `by` each. */
+enum { VQ__TIMES, VQ__OVER, VQ__OVER_POW2, VQ__EACH };
+
+/* vq__narrow() of constants: how; pairs, bf16 as it comes; whole, 8-bit integers. */
+VQ__AVX2_BODY int vq__narrow_as(int how, int pairs, int whole, const vq_key *k, vq_dtype t,
+                                const void *x, int64_t n, int64_t group, const float *by,
+                                const int32_t *zero, uint8_t *row, int64_t first)
+{
+    const int two = how != VQ__EACH && group == 16, divide = k->code_rule == VQ_CODE_DIV;
+    const int64_t size = t == VQ_F32 ? 4 : 2;
+    const vq__lanes of_pairs = { 0, 1, 4, 5, 2, 3, 6, 7 }, of_eights = { 0, 4, 1, 5, 2, 6, 3, 7 };
+    const vq__lanes weave = { 0x05010400u, 0x07030602u, 0x0d090c08u, 0x0f0b0e0au,
+                              0x05010400u, 0x07030602u, 0x0d090c08u, 0x0f0b0e0au }, none = { 0 };
+    const vq__near near = vq__near_of(k, VQ__MINI_OF(whole ? VQ_E2M1 : k->elem));
+    vq__reciprocal inv = { 0.0f, 0.0f };
+    vq__lanes any = none, z = none, z2 = none, u0, u1, u2, u3, c;
+    vq__floats v0, v1, v2, v3;
+    float s, s2;
+    int64_t i, g, end;
+
+    for (i = g = 0; i < n; g += 1 + two) {
+        s = by[g];
+        s2 = by[g + two];
+        if (how == VQ__OVER && !vq__reciprocal_of(s, &inv)) return 0;
+        if (how == VQ__OVER_POW2) { s = 1.0f / s; s2 = 1.0f / s2; }
+        if (whole && zero) { z = none + (uint32_t)zero[g]; z2 = none + (uint32_t)zero[g + two]; }
+        end = how == VQ__EACH ? n : two ? i + 32 : n - i < group ? n : i + group;
+        for (; i < end; i += 32) {                           /* what follows is likely the next */
+            __builtin_prefetch((const void *)((uintptr_t)x + (uintptr_t)((n + i) * size)));
+            if (pairs) {
+                vq__pairs(x, i, &v0, &v1);
+                vq__pairs(x, i + 16, &v2, &v3);
+            } else {
+                v0 = vq__eight(t, x, i);
+                v1 = vq__eight(t, x, i + 8);
+                v2 = vq__eight(t, x, i + 16);
+                v3 = vq__eight(t, x, i + 24);
+            }
+#define X(u, v, s, j) \
+            u = how == VQ__OVER ? vq__over_eight(v, inv) : (vq__lanes) \
+                (how != VQ__EACH ? v * s : divide ? v / vq__eight(VQ_F32, by, i + j) \
+                                                  : v * vq__eight(VQ_F32, by, i + j));
+            X(u0, v0, s, 0) X(u1, v1, s, 8) X(u2, v2, s2, 16) X(u3, v3, s2, 24)
+#undef X
+            if (whole) {
+                u0 = vq__near_ints(u0, z, &any);
+                u1 = vq__near_ints(u1, z, &any);
+                u2 = vq__near_ints(u2, z2, &any);
+                u3 = vq__near_ints(u3, z2, &any);
+                u0 = vq__x86_to_shorts(u0, u1);
+                u2 = vq__x86_to_shorts(u2, u3);
+                c = k->elem == VQ_INT8 ? vq__x86_to_bytes(u0, u2) : vq__x86_to_ubytes(u0, u2);
+            } else {
+                if (how != VQ__OVER) {                       /* whose quotient may have lost it */
+                    v0 = (vq__floats)u0;
+                    v1 = (vq__floats)u1;
+                    v2 = (vq__floats)u2;
+                    v3 = (vq__floats)u3;
+                }
+                c = vq__x86_to_bytes(vq__x86_to_shorts((vq__lanes)v0, (vq__lanes)v1),
+                                     vq__x86_to_shorts((vq__lanes)v2, (vq__lanes)v3));
+                c = vq__near_minis(&near, u0, u1, u2, u3, c, &any);
+            }
+            if (pairs) c = vq__x86_shuffle(c, weave);
+            c = vq__x86_permute(pairs ? of_pairs : of_eights, c);
+            vq__put_codes(vq__bits(k->elem), c, row, first + i);
+        }
+    }
+    any &= whole ? 0x7fffffffu : 0x20000000u;
+    return vq__most_of(any) <= (whole ? 0x4e7fffffu : 0u);   /* 2^30 */
+}
+
+/* Codes of n elements into columns first, ... of a row: of groups of one, of 16 or of 32s */
+VQ__AVX2_FAST int vq__narrow(const vq_key *k, vq_dtype t, const void *x, int64_t n, int64_t group,
+                             const float *by, const int32_t *zero, uint8_t *row, int64_t first)
+{
+    const int whole = k->elem == VQ_INT8 || k->elem == VQ_UINT8;
+    const int pow2 = k->scale_type == VQ_E8M0 && !k->scale2_kind && !whole;
+    const int how = group == 1 ? VQ__EACH : k->code_rule != VQ_CODE_DIV ? VQ__TIMES
+                  : pow2 ? VQ__OVER_POW2 : VQ__OVER;
+    const int pairs = t == VQ_BF16 && how != VQ__EACH;
+    if (n % 32 || (group != 1 && group % 32 && (group != 16 || how == VQ__OVER) && group < n)
+        || first * vq__bits(k->elem) % 8 || k->arith != VQ_F32
+        || k->code_rule == VQ_CODE_DIV_TRUNC || k->code_rule == VQ_CODE_AMAX_AWAY
+        || (whole ? k->code_max != (k->elem == VQ_INT8 ? 127.0f : 255.0f) || (zero && group == 1)
+                  : k->elem > VQ_INT8 || k->overflow != VQ_SATURATE)) return 0;
+#define X(H, P, W) \
+    if (how == H && pairs == P && whole == W) \
+        return vq__narrow_as(H, P, W, k, t, x, n, group, by, zero, row, first);
+    X(VQ__TIMES, 0, 0) X(VQ__OVER, 0, 0) X(VQ__OVER_POW2, 0, 0) X(VQ__EACH, 0, 0)
+    X(VQ__TIMES, 1, 0) X(VQ__OVER, 1, 0) X(VQ__OVER_POW2, 1, 0)
+    X(VQ__TIMES, 0, 1) X(VQ__OVER, 0, 1) X(VQ__TIMES, 1, 1) X(VQ__OVER, 1, 1) X(VQ__EACH, 0, 1)
+#undef X
+    return 0;
+}
+
+VQ__AVX2_BODY vq__wides vq__of_bytes(const uint8_t *p)       /* two codes to a word */
+{
+    return (vq__wides)*(const vq__lanes_at *)p;
+}
+
+VQ__AVX2_BODY vq__wides vq__of_nibbles(const uint8_t *p)
+{
+    vq__wides w;
+    __asm__("vpmovzxbw %1, %0" : "=x"(w) : "x"(*(const vq__words_at *)p));
+    return w;
+}
+
+/* The lower or the upper eight of 16-bit numbers. */
+VQ__AVX2_BODY vq__words vq__half_of(vq__wides w, int upper)
+{
+    vq__words h;
+    if (upper) __asm__("vextracti128 $1, %1, %0" : "=x"(h) : "x"(w));
+    else __asm__("vmovdqa %x1, %0" : "=x"(h) : "x"(w));
+    return h;
+}
+
+/* Stores pairs in order, as bf16 or f32. No NaN is among them. */
+VQ__AVX2_BODY void vq__put_pairs(int bf16, vq__floats even, vq__floats odd, char *out)
+{
+    vq__lanes a, b;
+    if (bf16) {
+        *(vq__lanes_at *)out = vq__join(vq__near_bf16(even), vq__near_bf16(odd));
+        return;
+    }
+    a = vq__x86_unpacklo((vq__lanes)even, (vq__lanes)odd);
+    b = vq__x86_unpackhi((vq__lanes)even, (vq__lanes)odd);
+    *(vq__lanes_at *)out = vq__x86_lower(a, b);
+    *(vq__lanes_at *)(out + 32) = vq__x86_upper(a, b);
+}
+
+/* X(type, codes a word from memory, shifts left that bring the first and the second of a word to
+   its top, shift right, what of that is used, what then makes a float, by which factor the float
+   is too small, what is added to magnitudes to carry into the sign where one is beyond numbers).
+   Small floats are f16 of another bias, subnormals too. */
+#define VQ__PAIRS(X) \
+    X(VQ_E4M3FN, bytes, 8, 0, 1, 0xbf80u, halves, 256.0f, 0x01010101u) \
+    X(VQ_E5M2, bytes, 8, 0, 0, 0xff00u, halves, 1.0f, 0x04040404u) \
+    X(VQ_E2M1, nibbles, 12, 8, 3, 0x8e00u, halves, 16384.0f, 0u) \
+    X(VQ_INT8, bytes, 8, 0, 8, 0xffffu, shorts, 1.0f, 0u) \
+    X(VQ_UINT8, bytes, 8, 0, 8, 0x00ffu, shorts, 1.0f, 0u) \
+    X(VQ_INT4, nibbles, 12, 8, 12, 0xffffu, shorts, 1.0f, 0u) \
+    X(VQ_UINT4, nibbles, 12, 8, 12, 0x000fu, shorts, 1.0f, 0u)
+
+/* (vq_decode() - zero) * s of n codes, as type t: of groups of 16 or of 32s */
+VQ__AVX2_FAST int vq__widen(vq_dtype elem, const uint8_t *row, int64_t first, int64_t n,
+                            int64_t group, const float *s, const float *zero, vq_dtype t,
+                            char *out)
+{
+    const int bf16 = t == VQ_BF16, two = group == 16;
+    const int64_t step = bf16 ? 2 : 4;
+    const uint8_t *p = row + first * vq__bits(elem) / 8;
+    vq__wides w, a, b;
+    vq__floats v0, v1, v2, v3;
+    vq__lanes most = { 0 };
+    uint32_t carry = 0;
+    int64_t i = 0, g, end;
+    int bad = 0;
+    if (n % 32 || (group % 32 && !two && group < n) || first * vq__bits(elem) % 8
+        || (!bf16 && t != VQ_F32) || (zero && elem < VQ_INT8)) return 0;
+    for (g = 0; g * group < n; g++)                          /* 2^113: no factor overflows */
+        bad |= (vq__f32_bits(s[g]) & 0x7fffffffu) >= 0x78000000u;
+#define X(E, codes, up0, up1, down, mask, numbers, factor, over) \
+    for (g = 0; elem == E && i < n; g += 1 + two) { \
+        const float by = s[g] * factor, z = zero ? zero[g] : 0.0f; \
+        const float by2 = s[g + two] * factor, z2 = zero ? zero[g + two] : 0.0f; \
+        for (end = two ? i + 32 : n - i < group ? n : i + group; i < end; i += 32) { \
+            w = vq__of_##codes(p + i * vq__bits(E) / 8); \
+            a = (vq__wides)((vq__halves)(w << up0) >> down) & mask; \
+            b = (vq__wides)((vq__halves)(w << up1) >> down) & mask; \
+            v0 = vq__of_##numbers(vq__half_of(a, 0)); \
+            v1 = vq__of_##numbers(vq__half_of(b, 0)); \
+            v2 = vq__of_##numbers(vq__half_of(a, 1)); \
+            v3 = vq__of_##numbers(vq__half_of(b, 1)); \
+            if (over) most = vq__x86_most_bytes(most, (vq__lanes)w & 0x7f7f7f7fu); \
+            if (E >= VQ_INT8 && zero) { v0 = v0 - z; v1 = v1 - z; v2 = v2 - z2; v3 = v3 - z2; } \
+            vq__put_pairs(bf16, v0 * by, v1 * by, out + i * step); \
+            vq__put_pairs(bf16, v2 * by2, v3 * by2, out + (i + 16) * step); \
+        } \
+        carry = over; \
+    }
+    VQ__PAIRS(X)
+#undef X
+    return i == n && !bad && !vq__most_of((most + carry) & 0x80808080u);
+}
+
+/* M(z r) w */
+VQ__AVX2_BODY vq__floats vq__normed_eight(vq__floats z, float r, vq__floats w)
+{
+    return (vq__floats)(vq__near_bf16(z * r) & 0xffff0000u) * w;
+}
+
+/* M(M(z r) (w - off)) in bf16 */
+VQ__AVX2_FAST int vq__bf16_normed(const void *z, float r, const void *w, float off, int64_t n,
+                                  void *out)
+{
+    vq__lanes most = { 0 }, u;
+    vq__floats a, b, c, d;
+    int64_t i;
+    if (n % 16 || r != r) return 0;
+    for (i = 0; i < n; i += 16) {
+        vq__pairs(z, i, &a, &b);
+        vq__pairs(w, i, &c, &d);
+        u = vq__join(vq__near_bf16(vq__normed_eight(a, r, c - off)),
+                     vq__near_bf16(vq__normed_eight(b, r, d - off)));
+        most = vq__x86_most_words(most, u & 0x7fff7fffu);
+        *(vq__lanes_at *)((char *)out + 2 * i) = u;
+    }
+    return vq__most_of(vq__x86_most(most & 0xffffu, most >> 16)) <= 0x7f80u;
+}
+
+/* The sum of n squares, a multiple of 16, in the order of vq__partial_square() and
+   vq__combine1024(). Of bf16 the even partials of sixteen stand before the odd. */
+VQ__AVX2_FAST float vq__squares(vq_dtype t, const void *x, int64_t n)
+{
+    const vq__lanes order = { 0, 1, 4, 5, 2, 3, 6, 7 };
+    vq__floats p[128], a, b;
+    float last[8];
+    int64_t i, j;
+    memset(p, 0, sizeof p);
+    for (i = 0; i < n; i += 16) {
+        vq__floats *sum = p + i % 1024 / 8;
+        if (t == VQ_BF16) vq__pairs(x, i, &a, &b);
+        else { a = vq__eight(t, x, i); b = vq__eight(t, x, i + 8); }
+        __asm__("vfmadd231ps %1, %1, %0" : "+x"(sum[0]) : "x"(a));
+        __asm__("vfmadd231ps %1, %1, %0" : "+x"(sum[1]) : "x"(b));
+    }
+    for (j = 64; j; j /= 2)                                  /* lanes that still count close up */
+        for (i = 0; i < j; i++)
+            p[i] = t == VQ_BF16 && j == 64 ? p[2 * i] + p[2 * i + 1]
+                 : (vq__floats)vq__x86_permute(order, vq__x86_add_pairs((vq__lanes)p[2 * i],
+                                                                        (vq__lanes)p[2 * i + 1]));
+    memcpy(last, p, sizeof last);
+    for (j = 4; j; j /= 2)
+        for (i = 0; i < j; i++) last[i] = vq__add(last[2 * i], last[2 * i + 1]);
+    return last[0];
+}
+#endif
+
+#define X(name, parameters, arguments) \
+    static void vq__##name##_plain parameters { enum { wide = 0 }; vq__do_##name arguments; }
+VQ__EACH_LIST(X) VQ__WIDE_LIST(X) VQ__PLAIN_LIST(X)
+#undef X
+#ifdef VQ__LOOPS_X86
+#define X(name, parameters, arguments) \
+    VQ__AVX2 \
     static void vq__##name##_avx2 parameters { enum { wide = 1 }; vq__do_##name arguments; }
-VQ__LOOP_LIST(X)
+VQ__EACH_LIST(X) VQ__WIDE_LIST(X)
 #undef X
 #define X(name, parameters, arguments) \
     __attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"))) \
     static void vq__##name##_avx512 parameters { enum { wide = 1 }; vq__do_##name arguments; }
-VQ__LOOP_LIST(X)
+VQ__EACH_LIST(X)
 #undef X
 #endif
 
 /* The first whose caps are there is the one to take. */
+#define VQ__THERE(type, name, parameters)           , vq__##name
+#define VQ__ABSENT(type, name, parameters)          , NULL
+#define VQ__AS_PLAIN(name, parameters, arguments)   , vq__##name##_plain
+#define VQ__AS_AVX2(name, parameters, arguments)    , vq__##name##_avx2
+#define VQ__AS_AVX512(name, parameters, arguments)  , vq__##name##_avx512
 static const vq__loops vq__loops_of[] = {
 #ifdef VQ__LOOPS_X86
-#define X(name, parameters, arguments) , vq__##name##_avx512
-    { "avx512", VQ_CAP(AVX512) | VQ_CAP(AVX2) | VQ_CAP(FMA) VQ__LOOP_LIST(X) },
-#undef X
-#define X(name, parameters, arguments) , vq__##name##_avx2
-    { "avx2", VQ_CAP(AVX2) | VQ_CAP(FMA) VQ__LOOP_LIST(X) },
-#undef X
+    { "avx512", VQ_CAP(AVX512) | VQ_CAP(AVX2) | VQ_CAP(FMA) VQ__FAST_LIST(VQ__THERE)
+      VQ__EACH_LIST(VQ__AS_AVX512) VQ__WIDE_LIST(VQ__AS_AVX2) VQ__PLAIN_LIST(VQ__AS_PLAIN) },
+    { "avx2", VQ_CAP(AVX2) | VQ_CAP(FMA) VQ__FAST_LIST(VQ__THERE)
+      VQ__EACH_LIST(VQ__AS_AVX2) VQ__WIDE_LIST(VQ__AS_AVX2) VQ__PLAIN_LIST(VQ__AS_PLAIN) },
 #endif
-#define X(name, parameters, arguments) , vq__##name##_plain
-    { "plain", 0 VQ__LOOP_LIST(X) }
-#undef X
+    { "plain", 0 VQ__FAST_LIST(VQ__ABSENT)
+      VQ__EACH_LIST(VQ__AS_PLAIN) VQ__WIDE_LIST(VQ__AS_PLAIN) VQ__PLAIN_LIST(VQ__AS_PLAIN) }
 };
 
 #ifdef VQ__LOOPS_OPTIMIZED
@@ -6341,9 +6931,13 @@ static void vq__ref_scale_convert(const vq__loops *f, const void *args)
 /* Elements and groups of a tile: what the stages hand on lies on the stack, some 60 KB. */
 enum { VQ__PIECE = 8192, VQ__GROUPS = 1024, VQ__STEP = 1024 };
 
-/* Rows of f32 values, made piece by piece: what quantization starts from. */
+/* Where n values lie, and as what: f32, f16 or bf16, at any address. */
+typedef struct vq__span { const void *at; vq_dtype type; } vq__span;
+
+/* Rows of values, piece by piece: what quantization starts from. They are made in `out`, as f32,
+   or are there already. */
 typedef struct vq__source {
-    void (*rows)(const struct vq__source *s, int64_t row, int64_t col, int64_t n, float *out);
+    vq__span (*rows)(const struct vq__source *s, int64_t row, int64_t col, int64_t n, float *out);
     const vq__loops *loops;
     const void      *from;
     vq_dtype         type;            /* an infinity counts as the largest of this */
@@ -6389,18 +6983,38 @@ VQ__SHARED void vq__clear_stats(vq__stats *st, int64_t m)
     }
 }
 
-/* Statistics of a tile into st; x keeps the values where they are one piece of one row. */
-VQ__SHARED void vq__gather(const vq__source *src, const vq__tile_of *t, int range, vq__stats *st,
-                           float *x)
+VQ__SHARED vq__span vq__span_of(const void *at, vq_dtype t)
 {
+    vq__span s;
+    s.at = at;
+    s.type = t;
+    return s;
+}
+
+/* The values as f32 in x, of which they may be the upper half. */
+VQ__SHARED void vq__as_f32(const vq__loops *f, vq__span *s, int64_t n, float *x)
+{
+    if (s->at != x || s->type != VQ_F32) f->load(s->type, s->at, n, x);
+    *s = vq__span_of(x, VQ_F32);
+}
+
+/* Statistics of a tile into st; where it is one piece of one row, that comes back. */
+VQ__SHARED vq__span vq__gather(const vq__source *src, const vq__tile_of *t, int range,
+                               vq__stats *st, float *x)
+{
+    const vq__loops *f = src->loops;
     const float largest = vq_dtype_max(src->type);
+    vq__span v = vq__span_of(NULL, VQ_F32);
     int64_t r, c, n, i;
     for (r = t->r0; r < t->r1; r++)
         for (c = t->c0; c < t->c1; c += n) {
             n = vq__min64(t->c1 - c, VQ__PIECE);
-            src->rows(src, r, c, n, x);
-            src->loops->amax(x, n, t->wide, st->amax, st->nan);
-            if (range) src->loops->range(x, n, t->wide, st->lo, st->hi, st->nan);
+            v = src->rows(src, r, c, n, x);
+            if (f->peaks && f->peaks(v.type, v.at, n, t->wide, st->amax)
+                && (!range || f->ranges(v.type, v.at, n, t->wide, st->lo, st->hi))) continue;
+            vq__as_f32(f, &v, n, x);
+            f->amax(x, n, t->wide, st->amax, st->nan);
+            if (range) f->range(x, n, t->wide, st->lo, st->hi, st->nan);
         }
     for (i = 0; i < t->m; i++) {
         if (st->amax[i] == 0x7f800000u) st->amax[i] = vq__f32_bits(largest);
@@ -6408,6 +7022,7 @@ VQ__SHARED void vq__gather(const vq__source *src, const vq__tile_of *t, int rang
         st->lo[i] = st->lo[i] < -largest ? -largest : st->lo[i] > largest ? largest : st->lo[i];
         st->hi[i] = st->hi[i] < -largest ? -largest : st->hi[i] > largest ? largest : st->hi[i];
     }
+    return v;
 }
 
 VQ__SHARED char *vq__row_of(const vq_tensor *t, int64_t r)
@@ -6433,9 +7048,11 @@ VQ__SHARED void vq__get_row(const vq_tensor *t, int64_t g, int64_t h, int64_t m,
 VQ__SHARED void vq__put_row(const vq_tensor *t, int64_t g, int64_t h, int64_t m,
                             const uint32_t *code)
 {
+    const int plain = t->layout == VQ_STRIDED && t->stride[1] == 1, bits = vq__bits(t->dtype);
+    uint8_t *p = (uint8_t *)t->data + (g * t->stride[0] + h) * bits / 8;
     int64_t i;
-    if (t->dtype == VQ_F32 && t->layout == VQ_STRIDED && t->stride[1] == 1)
-        memcpy((char *)t->data + (g * t->stride[0] + h) * 4, code, (size_t)m * 4);
+    if (plain && bits == 32) memcpy(p, code, (size_t)m * 4);
+    else if (plain && bits == 8) for (i = 0; i < m; i++) p[i] = (uint8_t)code[i];
     else for (i = 0; i < m; i++) vq__put_code(t, g, h + i, code[i]);
 }
 
@@ -6462,13 +7079,16 @@ VQ__SHARED void vq__include_0(vq__stats *st, int64_t m)
 }
 
 /* The same as values, and zero points. */
-VQ__SHARED void vq__get_values(const vq_tensor *t, int64_t g, int64_t h, int64_t m, float *value)
+VQ__SHARED void vq__get_values(const vq__loops *f, const vq_tensor *t, int64_t g, int64_t h,
+                               int64_t m, float *value)
 {
-    uint32_t code[VQ__GROUPS];
+    const int plain = t->layout == VQ_STRIDED && t->stride[1] == 1;
+    const uint8_t *p = (const uint8_t *)t->data + g * t->stride[0] + h;          /* bytes */
     int64_t i;
-    vq__get_row(t, g, h, m, code);
-    if (t->dtype == VQ_F32) memcpy(value, code, (size_t)m * 4);
-    else for (i = 0; i < m; i++) value[i] = vq_decode(t->dtype, code[i]);
+    if (plain && t->dtype == VQ_F32) f->load(VQ_F32, vq__at(t, g, h), m, value);
+    else if (plain && t->dtype == VQ_E8M0) for (i = 0; i < m; i++) value[i] = vq__near_e8m0(p[i]);
+    else if (plain && t->dtype == VQ_UE4M3) for (i = 0; i < m; i++) value[i] = vq__near_ue4m3(p[i]);
+    else for (i = 0; i < m; i++) value[i] = vq__get(t, g, h + i);
 }
 
 VQ__SHARED void vq__get_zeros(const vq_tensor *t, int64_t g, int64_t h, int64_t m, int32_t *zero)
@@ -6500,9 +7120,10 @@ VQ__SHARED void vq__quantize(const vq__source *src, const vq__sink *s, int64_t f
     const float bound = vq__scalar(s->bound, 0.0f), g2 = vq__scalar(s->scale2, 1.0f);
     float x[VQ__PIECE], value[VQ__GROUPS], by[VQ__GROUPS];
     uint32_t code[VQ__GROUPS];
-    int32_t zero[VQ__GROUPS];
+    int32_t zero[VQ__GROUPS], *const z = asym ? zero : NULL;
     vq__stats st;
     vq__tile_of t;
+    vq__span v = vq__span_of(x, VQ_F32);
     int64_t r, c, n;
 
     memset(&t, 0, sizeof t);
@@ -6510,11 +7131,11 @@ VQ__SHARED void vq__quantize(const vq__source *src, const vq__sink *s, int64_t f
     while (vq__next_tile(k, rows, cols, &t)) {
         const int kept = !fixed && t.r1 - t.r0 == 1 && t.c1 - t.c0 <= VQ__PIECE;
         if (fixed) {
-            vq__get_values(s->scale, t.g, t.h, t.m, value);
+            vq__get_values(f, s->scale, t.g, t.h, t.m, value);
             if (asym) vq__get_zeros(s->zero, t.g, t.h, t.m, zero);
         } else {
             vq__clear_stats(&st, t.m);
-            vq__gather(src, &t, asym, &st, x);
+            v = vq__gather(src, &t, asym, &st, x);
             vq__include_0(&st, t.m);
             f->scales(k, st.amax, st.lo, st.hi, st.nan, t.m, bound, g2, code, value);
             vq__put_row(s->scale, t.g, t.h, t.m, code);
@@ -6524,9 +7145,12 @@ VQ__SHARED void vq__quantize(const vq__source *src, const vq__sink *s, int64_t f
         f->steps(k, value, st.amax, t.m, bound, g2, by);
         for (r = t.r0; r < t.r1; r++)
             for (c = t.c0; c < t.c1; c += n) {
+                uint8_t *q = (uint8_t *)vq__row_of(s->q, r);
                 n = vq__min64(t.c1 - c, VQ__PIECE);
-                if (!kept) src->rows(src, r, c, n, x);
-                f->codes(k, x, n, t.wide, by, asym ? zero : NULL, vq__row_of(s->q, r), c);
+                if (!kept) v = src->rows(src, r, c, n, x);
+                if (f->narrow && f->narrow(k, v.type, v.at, n, t.wide, by, z, q, c)) continue;
+                vq__as_f32(f, &v, n, x);
+                f->codes(k, x, n, t.wide, by, z, q, c);
             }
     }
     for (r = first; r < rows; r++) vq__pad_row(s->q, r);
@@ -6539,42 +7163,49 @@ VQ__SHARED void vq__pad_scales(const vq__sink *s)
     if (s->key->flags & VQ_KEY_ASYMMETRIC) vq__pad(s->zero);
 }
 
-/* n values of a row of codes, in f32. */
+/* n values of a row of codes, as type t. */
 VQ__SHARED void vq__dequantize(const vq__loops *f, const vq__coded *c, int64_t row, int64_t col,
-                               int64_t n, float *out)
+                               int64_t n, vq_dtype t, void *out)
 {
     const vq_key *k = c->key;
     const int asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
     const float g2 = vq__scalar(c->scale2, 1.0f);
-    float s[VQ__GROUPS], zero[VQ__GROUPS];
+    const uint8_t *q = (const uint8_t *)vq__row_of(c->q, row);
+    float s[VQ__GROUPS], zero[VQ__GROUPS], *const z = asym ? zero : NULL;
+    float x[2 * VQ__STEP];                                   /* stays in the nearest cache */
     int64_t group[2], count[2], m, i, take;
+    char *to = (char *)out;
 
     vq_key_group(k, c->q->shape[0], c->q->shape[1], group, count);
-    for (; n > 0; n -= take, col += take, out += take) {
+    for (; n > 0; n -= take, col += take, to += take * (vq__bits(t) / 8)) {
         const int64_t g = row / group[0], h = col / group[1], inside = col % group[1];
-        m = inside || group[1] >= n ? 1 : vq__min64((n - 1) / group[1] + 1, VQ__GROUPS);
-        take = inside ? vq__min64(group[1] - inside, n)
-             : m == 1 ? vq__min64(group[1], n) : vq__min64(m * group[1], n);
-        vq__get_values(c->scale, g, h, m, s);
+        const int64_t most = vq__min64(n, 2 * VQ__STEP);
+        m = inside || group[1] >= most ? 1 : vq__min64(most / group[1], VQ__GROUPS);
+        take = vq__min64(m * group[1] - inside, most);
+        vq__get_values(f, c->scale, g, h, m, s);
         for (i = 0; k->scale2_kind && i < m; i++) s[i] = vq__value_scale(k, s[i], g2);
-        if (asym) vq__get_values(c->zero, g, h, m, zero);
-        f->values(k->elem, vq__row_of(c->q, row), col, take, group[1], s, asym ? zero : NULL, out);
+        if (asym) vq__get_values(f, c->zero, g, h, m, zero);
+        if (f->widen && f->widen(k->elem, q, col, take, group[1], s, z, t, to)) continue;
+        f->values(k->elem, q, col, take, group[1], s, z, t == VQ_F32 ? (float *)to : x);
+        if (t != VQ_F32) f->store(t, x, take, to);
     }
 }
 
 /* --- sources --------------------------------------------------------------- */
 
-VQ__SHARED void vq__rows_of_tensor(const vq__source *s, int64_t row, int64_t col, int64_t n,
-                                   float *out)
+VQ__SHARED vq__span vq__rows_of_tensor(const vq__source *s, int64_t row, int64_t col, int64_t n,
+                                       float *out)
 {
     const vq_tensor *x = (const vq_tensor *)s->from;
-    s->loops->load(x->dtype, vq__at(x, row, col), n, out);
+    (void)n; (void)out;
+    return vq__span_of(vq__at(x, row, col), x->dtype);
 }
 
-VQ__SHARED void vq__rows_of_codes(const vq__source *s, int64_t row, int64_t col, int64_t n,
-                                  float *out)
+VQ__SHARED vq__span vq__rows_of_codes(const vq__source *s, int64_t row, int64_t col, int64_t n,
+                                      float *out)
 {
-    vq__dequantize(s->loops, (const vq__coded *)s->from, row, col, n, out);
+    vq__dequantize(s->loops, (const vq__coded *)s->from, row, col, n, VQ_F32, out);
+    return vq__span_of(out, VQ_F32);
 }
 
 VQ__SHARED vq__source vq__source_of(const vq__loops *f, const vq_tensor *x)
@@ -6603,14 +7234,9 @@ static void vq__ref_dequant(const vq__loops *f, const void *args)
     const vq_dequant_args *a = (const vq_dequant_args *)args;
     const vq__coded from = vq__coded_of(&a->key, &a->q, &a->scale, &a->zero, &a->scale2);
     const int64_t rows = vq__empty(&a->q) ? 0 : a->q.shape[0], cols = a->q.shape[1];
-    float x[2 * VQ__STEP];                                   /* stays in the nearest cache */
-    int64_t r, c, n;
+    int64_t r;
     for (r = 0; r < rows; r++)
-        for (c = 0; c < cols; c += n) {
-            n = vq__min64(cols - c, 2 * VQ__STEP);
-            vq__dequantize(f, &from, r, c, n, x);
-            f->store(a->y.dtype, x, n, vq__at(&a->y, r, c));
-        }
+        vq__dequantize(f, &from, r, 0, cols, a->y.dtype, vq__at(&a->y, r, 0));
 }
 
 static void vq__ref_requant(const vq__loops *f, const void *args)
@@ -6638,8 +7264,8 @@ static void vq__ref_requant(const vq__loops *f, const void *args)
     for (r = 0; r < rows; r++)
         for (c = 0; c < cols; c += n) {
             n = vq__min64(cols - c, VQ__COUNT(v));
-            vq__dequantize(f, &from, r, c, n, v);
-            vq__dequantize(f, &to, r, c, n, w);
+            vq__dequantize(f, &from, r, c, n, VQ_F32, v);
+            vq__dequantize(f, &to, r, c, n, VQ_F32, w);
             for (i = 0; i < n; i++) {
                 const double was = (double)v[i], off = (double)w[i] - was;
                 const int finite = vq__is_finite(v[i]) && vq__is_finite(w[i]);
@@ -6750,8 +7376,9 @@ static void vq__gate_run(const vq__loops *f, const vq__gating *how, vq_dtype typ
     } else for (i = 0; i < n; i++) g[i] = vq__gate_of(&h, most, g[i], u[i]);
 }
 
-static void vq__rows_gated(const vq__source *s, int64_t row, int64_t col, int64_t n, float *out)
+static vq__span vq__rows_gated(const vq__source *s, int64_t row, int64_t col, int64_t n, float *out)
 {
+    const vq__span all = vq__span_of(out, VQ_F32);
     const vq__gated *d = (const vq__gated *)s->from;
     const vq_tensor *x = d->x;
     const int64_t half = x->shape[x->rank - 1] / 2;
@@ -6769,6 +7396,7 @@ static void vq__rows_gated(const vq__source *s, int64_t row, int64_t col, int64_
         }
         vq__gate_run(s->loops, &d->how, x->dtype, out, in, m);
     }
+    return all;
 }
 
 static vq__source vq__source_gated(const vq__loops *f, const vq__gated *d)
@@ -6847,6 +7475,7 @@ typedef struct vq__normed {
     const vq__norm  *how;
     vq_dtype         mid;
     int64_t          row;
+    int              direct;                                 /* z is x, and need not be kept */
     float            mean, r;
     float            z[VQ__PIECE];                           /* of that row, unless it is longer */
 } vq__normed;
@@ -6863,6 +7492,18 @@ static void vq__norm_in(const vq__loops *f, const vq__normed *d, int64_t row, in
     vq__round_to(f, d->mid, z, n);
 }
 
+/* Memory that is soon read, if it is there. */
+static void vq__ahead(const char *p, int64_t from, int64_t n)
+{
+#if defined(__GNUC__)
+    int64_t i;
+    for (i = from; i < from + n; i += 64)
+        __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)i));
+#else
+    (void)p; (void)from; (void)n;
+#endif
+}
+
 /* r of a row, and the mean of a layer norm. */
 static void vq__norm_row(const vq__loops *f, vq__normed *d, int64_t row)
 {
@@ -6872,7 +7513,8 @@ static void vq__norm_row(const vq__loops *f, vq__normed *d, int64_t row)
     int pass;
     d->row = row;
     d->mean = 0.0f;
-    for (pass = d->how->layer ? 0 : 1; pass < 2; pass++) {
+    if (d->direct) s = vq__div(f->squares(d->x->dtype, vq__at(d->x, row, 0), H), (float)H);
+    else for (pass = d->how->layer ? 0 : 1; pass < 2; pass++) {
         memset(p, 0, sizeof p);
         for (c = 0; c < H; c += n) {
             n = vq__min64(H - c, VQ__STEP);
@@ -6890,30 +7532,48 @@ static void vq__norm_row(const vq__loops *f, vq__normed *d, int64_t row)
     d->r = vq__div(1.0f, vq__sqrt(vq__add(s, d->how->eps)));
 }
 
-static void vq__rows_normed(const vq__source *s, int64_t row, int64_t col, int64_t n, float *out)
+static vq__span vq__rows_normed(const vq__source *s, int64_t row, int64_t col, int64_t n,
+                                float *out)
 {
     const vq__loops *f = s->loops;
     vq__normed *d = (vq__normed *)(uintptr_t)s->from;        /* the statistics are kept in it */
-    float w[VQ__STEP];
+    const vq_tensor *weight = d->weight;
+    const int narrow = d->direct && d->mid == VQ_BF16 && d->x->dtype == VQ_BF16
+                    && weight->rank && weight->dtype == VQ_BF16 && !d->gate->rank;
+    const float off = d->how->plus_one ? -1.0f : 0.0f;
+    char *half = (char *)out + 2 * n;
+    const vq__span all = narrow ? vq__span_of(half, VQ_BF16) : vq__span_of(out, VQ_F32);
+    float w[VQ__STEP], one[VQ__STEP], *to;
     int64_t m;
     if (row != d->row) vq__norm_row(f, d, row);
-    for (; n > 0; n -= m, col += m, out += m) {
-        const float *z = d->x->shape[1] <= VQ__PIECE ? d->z + col : out;
+    for (; n > 0; n -= m, col += m, out += m, half += 2 * m) {
+        const int kept = d->x->shape[1] <= VQ__PIECE && !d->direct;
+        const char *at = weight->rank ? (const char *)weight->data
+                                        + col * (vq__bits(weight->dtype) / 8) : NULL;
+        vq__span z;
         m = vq__min64(n, VQ__STEP);
-        if (z == out) vq__norm_in(f, d, row, col, m, out);
-        if (d->weight->rank)
-            f->load(d->weight->dtype,
-                    (char *)d->weight->data + col * (vq__bits(d->weight->dtype) / 8), m, w);
-        if (d->weight->rank && d->how->plus_one) f->shift(w, m, -1.0f);
-        if (d->weight->rank && d->mid == VQ_BF16 && !d->how->layer) f->normed(z, d->r, w, m, out);
-        else {
-            if (z != out) memcpy(out, z, (size_t)m * sizeof *out);
-            if (d->how->layer) f->shift(out, m, d->mean);
-            f->scale(out, m, d->r);
-            vq__round_to(f, d->mid, out, m);
-            if (d->weight->rank) f->times(out, w, m);
-            if (d->weight->rank) vq__round_to(f, d->mid, out, m);
+        to = narrow ? one : out;
+        if (d->direct) {
+            z = vq__span_of(vq__at(d->x, row, col), d->x->dtype);
+            vq__ahead(vq__row_of(d->x, row + 1), col * 2, m * 2);
+        } else {
+            z = vq__span_of(kept ? d->z + col : to, VQ_F32);
+            if (!kept) vq__norm_in(f, d, row, col, m, to);
         }
+        if (narrow && f->bf16_normed(z.at, d->r, at, off, m, half)) continue;
+        if (weight->rank) f->load(weight->dtype, at, m, w);
+        if (weight->rank && d->how->plus_one) f->shift(w, m, off);
+        if (z.type == VQ_F32 && weight->rank && d->mid == VQ_BF16 && !d->how->layer)
+            f->normed((const float *)z.at, d->r, w, m, to);
+        else {
+            if (z.at != to) f->load(z.type, z.at, m, to);
+            if (d->how->layer) f->shift(to, m, d->mean);
+            f->scale(to, m, d->r);
+            vq__round_to(f, d->mid, to, m);
+            if (weight->rank) f->times(to, w, m);
+            if (weight->rank) vq__round_to(f, d->mid, to, m);
+        }
+        if (narrow) f->store(VQ_BF16, to, m, half);
         if (!d->gate->rank) continue;
         f->load(d->x->dtype, vq__at(d->gate, row, col), m, w);
         f->act(VQ_ACT_SILU, d->mid, w, m);
@@ -6921,6 +7581,7 @@ static void vq__rows_normed(const vq__source *s, int64_t row, int64_t col, int64
         f->times(out, w, m);
         vq__round_to(f, d->mid, out, m);
     }
+    return all;
 }
 
 static vq__source vq__source_normed(const vq__loops *f, const vq__norm *how, vq__normed *d)
@@ -6933,6 +7594,8 @@ static vq__source vq__source_normed(const vq__loops *f, const vq__norm *how, vq_
     d->gate = how->gate;
     d->mid = vq__mid_of(how->mid_arg, how->x->dtype);
     d->row = -1;
+    d->direct = f->squares && !how->layer && !how->residual->rank
+             && how->x->shape[how->x->rank - 1] % 16 == 0;
     s.rows = vq__rows_normed;
     s.loops = f;
     s.from = d;
@@ -6959,7 +7622,8 @@ static void vq__norm_keep(const vq__loops *f, const vq__normed *d, int64_t row, 
 static void vq__norm_all(const vq__loops *f, const vq__norm *how, const vq_tensor *y)
 {
     const int64_t planes = y->rank == 3 ? y->shape[0] : 1;
-    float out[VQ__STEP];
+    float out[VQ__STEP], more[VQ__STEP];
+    vq__span v;
     int64_t e, r, c, n;
     for (e = 0; !vq__empty(y) && e < planes; e++) {
         vq_tensor x = vq__matrix(how->x, e), to = vq__matrix(y, e), residual = *how->residual,
@@ -6974,9 +7638,14 @@ static void vq__norm_all(const vq__loops *f, const vq__norm *how, const vq_tenso
         for (r = 0; r < to.shape[0]; r++)
             for (c = 0; c < to.shape[1]; c += n) {
                 n = vq__min64(to.shape[1] - c, VQ__STEP);
-                s.rows(&s, r, c, n, out);
+                v = s.rows(&s, r, c, n, out);
                 vq__norm_keep(f, &d, r, c, n);
-                f->store(to.dtype, out, n, vq__at(&to, r, c));
+                if (v.type == VQ_BF16 && to.dtype == VQ_BF16)
+                    memcpy(vq__at(&to, r, c), v.at, (size_t)n * 2);
+                else {
+                    if (v.type != VQ_F32) vq__as_f32(f, &v, n, more);
+                    f->store(to.dtype, (const float *)v.at, n, vq__at(&to, r, c));
+                }
             }
     }
 }
@@ -7145,8 +7814,10 @@ static void vq__tally(const vq__source *src, const vq__tile_of *t, uint32_t pref
     memset(count, 0, 256 * sizeof *count);
     for (r = t->r0; r < t->r1; r++)
         for (c = t->c0; c < t->c1; c += n) {
+            vq__span v;
             n = vq__min64(t->c1 - c, VQ__PIECE);
-            src->rows(src, r, c, n, x);
+            v = src->rows(src, r, c, n, x);
+            vq__as_f32(src->loops, &v, n, x);
             for (i = 0; i < n; i++) {
                 uint32_t u = vq__amax_bits(x[i], src->type);
                 if (x[i] != x[i]) { *nan = 1; continue; }

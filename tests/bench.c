@@ -5,7 +5,10 @@
    A row is an op, a key, the types and one version of the loops; with substrings only the rows
    that have each of them in their line. The input is N MiB (64). memcpy and op take turns, and
    of both the median counts, over nine turns and over S seconds (0.5) at least. GB/s are bytes of
-   the input, scales left out, in a second of the thread; the ratio is that of the medians. */
+   the input, scales left out, in a second of the thread; the ratio is that of the medians.
+   "moves" is the ratio of what only reads and writes as many bytes as the op, in large pieces:
+   memcpy, and memset or loads for what one side has more. An op that a cache serves, or that
+   reads while it writes, may be above it. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -334,12 +337,49 @@ static void run(const vq_ctx *vq, const row *r, const any_args *a)
         fail(r->key, a->call.report->text);
 }
 
-static void measure(const vq_ctx *vq, const row *r, const any_args *a, const vq_tensor *input,
-                    void *copy, double least, const char *line)
+static volatile uint64_t seen;
+
+/* Reads `in` bytes, whole words, and writes `out`. */
+static void move(const void *from, size_t in, void *to, size_t out)
 {
-    static double copied[MOST], done[MOST];
+    const size_t both = in < out ? in : out;
+    const uint64_t *p = (const uint64_t *)from;
+    uint64_t a = 0, b = 0;
+    size_t i;
+    memcpy(to, from, both);
+    memset((char *)to + both, 0, out - both);
+    for (i = both / 8; i + 4 <= in / 8; i += 4) {
+        a |= p[i] | p[i + 1];
+        b |= p[i + 2] | p[i + 3];
+    }
+    seen = a | b;
+}
+
+/* What an op reads and what it writes, and the larger of both in memory. */
+typedef struct traffic { size_t in, out; void *from, *to; } traffic;
+
+static traffic traffic_of(const row *r, const any_args *a)
+{
+    traffic t = { 0, 0, NULL, NULL };
+    int i, count;
+    const vq_field *f = vq_op_fields(r->op, &count);
+    for (i = 0; i < count; i++) {
+        const vq_tensor *x = (const vq_tensor *)((const char *)a + f[i].offset);
+        if (f[i].kind > VQ_FIELD_BOTH || !x->rank) continue;
+        if (f[i].kind != VQ_FIELD_OUT) t.in += (size_t)vq_tensor_bytes(*x);
+        if (f[i].kind != VQ_FIELD_IN) t.out += (size_t)vq_tensor_bytes(*x);
+    }
+    t.from = memory((int64_t)t.in);
+    t.to = memory((int64_t)t.out);
+    return t;
+}
+
+static void measure(const vq_ctx *vq, const row *r, const any_args *a, const vq_tensor *input,
+                    void *copy, const traffic *m, double least, const char *line)
+{
+    static double copied[MOST], done[MOST], moved[MOST];
     const size_t bytes = (size_t)vq_tensor_bytes(*input);
-    double begin, t, of_copy, of_op;
+    double begin, t, of_copy, of_op, of_move;
     int n;
     memcpy(copy, input->data, bytes);
     run(vq, r, a);
@@ -351,10 +391,14 @@ static void measure(const vq_ctx *vq, const row *r, const any_args *a, const vq_
         t = seconds(OWN_TIME);
         run(vq, r, a);
         done[n] = seconds(OWN_TIME) - t;
+        t = seconds(OWN_TIME);
+        move(m->from, m->in, m->to, m->out);
+        moved[n] = seconds(OWN_TIME) - t;
     }
     of_copy = (double)bytes / median(copied, n) * 1e-9;
     of_op = (double)bytes / median(done, n) * 1e-9;
-    printf("%s %9.3f %9.3f %8.3f\n", line, of_op, of_copy, of_op / of_copy);
+    of_move = (double)bytes / median(moved, n) * 1e-9;
+    printf("%s %9.3f %9.3f %8.3f %8.3f\n", line, of_op, of_copy, of_op / of_copy, of_move / of_copy);
     fflush(stdout);
 }
 
@@ -397,8 +441,8 @@ static void print_machine(int64_t bytes)
     printf("vq %d.%d.%d, %s, %s, %s, one core, %lld MiB of input\n", VQ_VERSION / 10000,
            VQ_VERSION / 100 % 100, VQ_VERSION % 100, name, compiler, line,
            (long long)(bytes >> 20));
-    printf("%-14s %-14s %-13s %-13s %-6s %9s %9s %8s\n", "op", "key", "from", "to", "loops", "GB/s",
-           "memcpy", "ratio");
+    printf("%-14s %-14s %-13s %-13s %-6s %9s %9s %8s %8s\n", "op", "key", "from", "to", "loops",
+           "GB/s", "memcpy", "ratio", "moves");
 }
 
 static int chosen(const char *line, char **words)
@@ -412,6 +456,7 @@ static void bench(vq_ctx *const *ctx, const row *r, int64_t bytes, double least,
     any_args a = { { 0 } };
     vq_report why;
     vq_tensor input;
+    traffic bytes_of = { 0, 0, NULL, NULL };
     void *copy = NULL;
     char line[128];
     int v, count;
@@ -424,12 +469,15 @@ static void bench(vq_ctx *const *ctx, const row *r, int64_t bytes, double least,
             memset(&a, 0, sizeof a);
             input = r->make(r, bytes, &a);
             copy = memory(vq_tensor_bytes(input));
+            bytes_of = traffic_of(r, &a);
             a.call.report = &why;
         }
-        measure(ctx[v], r, &a, &input, copy, least, line);
+        measure(ctx[v], r, &a, &input, copy, &bytes_of, least, line);
     }
     if (!copy) return;
     free(copy);
+    free(bytes_of.from);
+    free(bytes_of.to);
     for (v = 0; v < count; v++)
         if (f[v].kind <= VQ_FIELD_BOTH) free(((vq_tensor *)((char *)&a + f[v].offset))->data);
 }

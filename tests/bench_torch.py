@@ -67,7 +67,7 @@ def bench(path, o, op, key):
                           capture_output=True, text=True, check=True)
     rows = [line.split() for line in done.stdout.splitlines()]
     return [(r[4], float(r[5])) for r in rows
-            if r[:4] == [op, key, "bf16", "float8_e4m3fn"] and len(r) == 8]
+            if r[:4] == [op, key, "bf16", "float8_e4m3fn"] and len(r) == 9]
 
 
 def main():

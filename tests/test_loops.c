@@ -271,6 +271,81 @@ static void amax_and_range_skip_nan_and_keep_infinity(void)
             }
 }
 
+/* n halves or floats that begin anywhere, and as f32 in x. A row in four has no NaN. */
+static const void *spread(vq_dtype t, int64_t n, int numbers)
+{
+    static uint8_t as[MOST * 4 + 8];
+    const int64_t off = below(4);
+    const uint32_t inf = vq_encode(t, make(0x7f800000), VQ_NONFINITE), sign = t == VQ_F32 ? 31 : 15;
+    int64_t i;
+    fill(x, n);
+    for (i = 0; i < n; i++) {
+        uint32_t c;
+        if (numbers && x[i] != x[i]) x[i] = -0.0f;
+        c = vq_encode(t, x[i], VQ_NONFINITE);
+        if (x[i] != x[i]) c = (inf | 1u << t_rand() % 7u) | t_rand() % 2u << sign;     /* any NaN */
+        x[i] = vq_decode(t, c);
+        vq_code_put(as + off, vq__bits(t), i, c);
+    }
+    return as + off;
+}
+
+static int has_nan(int64_t n)
+{
+    int64_t i;
+    for (i = 0; i < n && x[i] == x[i]; i++) {}
+    return i < n;
+}
+
+/* 0 to 140, and any; of which every other is a multiple of 32. */
+static int64_t count_of(int round)
+{
+    const int64_t n = round <= 140 ? round : any_count();
+    return round % 2 ? n : n / 32 * 32;
+}
+
+static void peaks_and_ranges_equal_the_loops(void)
+{
+    static uint32_t a[2][MOST];
+    static float    l2[2][MOST], h2[2][MOST];
+    static uint8_t  nan[MOST];
+    const vq__loops *l;
+    int v, t, g, round, served = 0;
+    int64_t n, i;
+    VERSIONS(l, v)
+        for (t = 0; t < 3 && l->peaks; t++)
+            for (g = 0; g < COUNT(groups); g++)
+                for (round = 0; round < 200; round++) {
+                    const int64_t group = groups[g];
+                    const void *in = spread(wides[t], n = count_of(round), round % 3);
+                    const int must = !has_nan(n) && n % 32 == 0
+                                  && (group == 1 || group % 16 == 0 || group >= n);
+                    int peaks, ranges;
+                    for (i = 0; i < MOST; i++) {
+                        a[0][i] = a[1][i] = t_rand() % 3u ? 0 : bits_of(t_randf(0.0f, 9.0f));
+                        l2[0][i] = l2[1][i] = round % 2 ? make(0x7f800000) : t_randf(-9.0f, 9.0f);
+                        h2[0][i] = h2[1][i] = round % 2 ? make(0xff800000) : t_randf(-9.0f, 9.0f);
+                    }
+                    peaks = l->peaks(wides[t], in, n, group, a[0]);
+                    ranges = l->ranges(wides[t], in, n, group, l2[0], h2[0]);
+                    l->amax(x, n, group, a[1], nan);
+                    l->range(x, n, group, l2[1], h2[1], nan);
+                    served += peaks + ranges;
+                    CHECKF(!must || peaks, "peaks %s n %d group %d", l->name, (int)n, (int)group);
+                    CHECKF(!must || ranges || !t || group == 1, "ranges %s n %d group %d", l->name,
+                           (int)n, (int)group);
+                    CHECKF(!has_nan(n) || (!peaks && !ranges), "NaN %s", l->name);
+                    if (!peaks) l->amax(x, n, group, a[0], nan);         /* as callers do */
+                    if (!ranges) l->range(x, n, group, l2[0], h2[0], nan);
+                    CHECKF(!memcmp(a[0], a[1], sizeof a[0]), "peaks %s %s n %d group %d", l->name,
+                           vq_dtype_str(wides[t]), (int)n, (int)group);
+                    CHECKF(!memcmp(l2[0], l2[1], sizeof l2[0])
+                           && !memcmp(h2[0], h2[1], sizeof h2[0]), "ranges %s %s n %d group %d",
+                           l->name, vq_dtype_str(wides[t]), (int)n, (int)group);
+                }
+    printf("%d ", served);
+}
+
 /* What the extremes of a group can be: no NaN, and infinity made finite. */
 static void fill_groups(int64_t n)
 {
@@ -397,6 +472,109 @@ static void codes_of_every_length_and_group_equal_the_definition(void)
         }
 }
 
+/* Whether vq__narrow() is meant for it, if nothing is a NaN or far beyond the codes. */
+static int narrows(const vq_key *k, int64_t n, int64_t group, int64_t first)
+{
+    const int whole = k->elem == VQ_INT8 || k->elem == VQ_UINT8, div = k->code_rule == VQ_CODE_DIV;
+    const int exact = k->scale_type == VQ_E8M0 && !k->scale2_kind && !whole;
+    const int fits = whole ? k->code_max == vq_dtype_max(k->elem) : k->elem < VQ_INT8;
+    return n % 32 == 0 && (group == 1 || group % 32 == 0 || group >= n
+                           || (group == 16 && (!div || exact)))
+        && first * vq__bits(k->elem) % 8 == 0 && k->arith == VQ_F32 && fits
+        && k->code_rule != VQ_CODE_DIV_TRUNC && k->code_rule != VQ_CODE_AMAX_AWAY
+        && (whole ? group > 1 || !(k->flags & VQ_KEY_ASYMMETRIC)
+                  : k->overflow == VQ_SATURATE);
+}
+
+static int one_narrow_run(const vq__loops *l, const vq_key *k, vq_dtype t, int64_t n,
+                          int64_t group, int tame)
+{
+    const int asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0, bits = vq__bits(k->elem);
+    const int exact = k->scale_type == VQ_E8M0 && !k->scale2_kind;
+    const int64_t first = below(12);
+    const void *in = spread(t, n, tame);
+    int64_t i, at;
+    int served;
+    for (i = 0; tame && i < n; i++)
+        if (!(x[i] > -1e5f && x[i] < 1e5f)) { x[i] = 0.25f; vq_code_put((void *)(uintptr_t)in,
+                vq__bits(t), i, vq_encode(t, 0.25f, VQ_NONFINITE)); }
+    for (i = 0; i < (n + group - 1) / group; i++) {
+        by[i] = tame || t_rand() % 4u ? t_randf(0.004f, 3.0f) : any_f32();
+        if (exact) by[i] = vq_decode(VQ_E8M0, tame ? 120u + t_rand() % 20u : t_rand() % 256u);
+        zero[i] = asym ? (int32_t)vq_decode(k->elem, t_rand()) : 0;
+    }
+    blocks(&at);
+    served = l->narrow(k, t, in, n, group, by, asym ? zero : NULL, got.bytes + at, first);
+    CHECKF(served || !tame || !narrows(k, n, group, first), "not served: %s n %d group %d first %d %s",
+           l->name, (int)n, (int)group, (int)first, text_of(k));
+    if (!served) return 0;
+    for (i = 0; i < n; i++) {
+        vq__step s = vq__step_rule(k);
+        s.by = by[i / group];
+        s.zero = asym ? zero[i / group] : 0;
+        vq_code_put(want.bytes + at, bits, first + i, vq__code_of(k, x[i], s));
+    }
+    CHECKF(same(0, 0), "narrow %s %s n %d group %d first %d tame %d %s", l->name, vq_dtype_str(t),
+           (int)n, (int)group, (int)first, tame, text_of(k));
+    return 1;
+}
+
+static void what_narrow_serves_has_the_codes_of_the_definition(void)
+{
+    const vq__loops *l;
+    int v, j, t, round, served = 0;
+    make_keys();
+    VERSIONS(l, v)
+        for (j = 0; j < key_count && l->narrow; j++)
+            for (t = 0; t < 3; t++)
+                for (round = 0; round < (j < VQ_KEY_COUNT ? 40 : 5); round++)
+                    served += one_narrow_run(l, keys + j, wides[t], round % 5 < 4
+                                             ? 32 * below(MOST / 32 + 1) : any_count(),
+                                             groups[t_rand() % (uint32_t)COUNT(groups)], round % 2);
+    printf("%d ", served);
+}
+
+/* c/2^k of an odd c of up to 9 bits lies between two codes; x/s comes nearest to where f32 rounds to
+   it, of all numbers, if s is next to a multiple of 2^(24-k) and x next to s c/2^k. */
+static void quotients_next_to_ties_get_the_code_of_the_definition(void)
+{
+    static const int powers[] = { -16, -10, -8, -6, -3, 0, 2, 4, 6, 7 };
+    static float   ties[32 * COUNT(powers)];
+    static uint8_t code[COUNT(ties)];
+    const vq__loops *l = version(0);
+    int e, u, j, i, n, bad;
+    int64_t c;
+    for (e = 0; e < COUNT(elems) && l->narrow; e++) {
+        const int k = elems[e] < VQ_INT8 ? 4 : 8, step_c = elems[e] < VQ_INT8 ? 1 : 16;
+        vq_key key = VQ_ZERO;
+        vq__step step;
+        key.elem = elems[e];
+        key.code_max = vq_dtype_max(key.elem);
+        key.scale_type = key.arith = VQ_F32;
+        key.code_rule = VQ_CODE_DIV;
+        step = vq__step_rule(&key);
+        for (u = 1 << (k - 1); u <= 1 << k; u++)
+            for (j = -4; j <= 4; j++)
+                for (c = (int64_t)1 << k; c < (int64_t)2 << k; c += step_c) {
+                    const int64_t s = ((int64_t)u << (24 - k)) + j;
+                    if (s < 1 << 23 || s >= 1 << 24) continue;
+                    step.by = (float)s;
+                    for (i = 0; i < COUNT(ties); i++) {      /* 16 neighbours, from half of it on */
+                        const int64_t odd = c + below(step_c), at = (odd * s >> k) + i % 4 - 1;
+                        const int half = i / 4 % 2 || at >= 1 << 24;
+                        const float v = (float)(half ? (odd * s >> (k + 1)) + i % 4 - 1 : at);
+                        ties[i] = v * make((uint32_t)(127 + powers[i % COUNT(powers)]) << 23);
+                    }
+                    n = COUNT(ties);
+                    if (!l->narrow(&key, VQ_F32, ties, n, n, &step.by, NULL, code, 0)) continue;
+                    for (i = bad = 0; i < n; i++)
+                        bad += vq_code_get(code, vq__bits(key.elem), i)
+                            != vq__code_of(&key, ties[i], step);
+                    CHECKF(!bad, "%s over %d: %d wrong", vq_dtype_str(key.elem), (int)s, bad);
+                }
+    }
+}
+
 /* As bf16 or f16 comes in: each of them, by 1 and by what is no power of two. */
 static void every_16_bit_input_gets_the_code_of_the_definition(void)
 {
@@ -405,7 +583,7 @@ static void every_16_bit_input_gets_the_code_of_the_definition(void)
     static uint8_t  code[65536];
     static const float steps[] = { 1.0f, 0.0123f };
     const vq__loops *l;
-    int v, t, e, s, o, i;
+    int v, t, e, s, o, i, j;
     for (i = 0; i < 65536; i++) in[i] = (uint16_t)i;
     VERSIONS(l, v)
         for (t = 1; t < 3; t++)
@@ -429,6 +607,16 @@ static void every_16_bit_input_gets_the_code_of_the_definition(void)
                                 != vq__code_of(&k, vq_decode(wides[t], (uint32_t)i), step);
                         CHECKF(!bad, "%s %s to %s, %d wrong", l->name, vq_dtype_str(wides[t]),
                                vq_dtype_str(k.elem), bad);
+                        for (i = 0; l->narrow && i < 65536; i += 32) {   /* and where NaN is not */
+                            if (!l->narrow(&k, wides[t], in + i, 32, 32, &step.by, NULL, code, 0))
+                                continue;
+                            for (j = bad = 0; j < 32; j++)
+                                bad += vq_code_get(code, vq__bits(k.elem), j)
+                                    != vq__code_of(&k, vq_decode(wides[t], (uint32_t)(i + j)),
+                                                   step);
+                            CHECKF(!bad, "narrow %s %s to %s at 0x%04x", l->name,
+                                   vq_dtype_str(wides[t]), vq_dtype_str(k.elem), i);
+                        }
                     }
 }
 
@@ -462,6 +650,114 @@ static void values_of_every_code_equal_the_definition(void)
                     CHECKF(same(EDGE, n), "%s %s n %d group %d first %d asym %d", l->name,
                            vq_dtype_str(elems[e]), (int)n, (int)groups[g], (int)first, asym);
                 }
+}
+
+/* As bf16 and as f32; every other row has no NaN in codes or scales, and is to be served. */
+static void what_widen_serves_has_the_values_of_the_definition(void)
+{
+    static const vq_dtype to[] = { VQ_BF16, VQ_F32, VQ_F16 };
+    static uint8_t row[MOST + 16];
+    const vq__loops *l;
+    int v, e, g, t, round, served = 0;
+    int64_t n, i, first;
+    VERSIONS(l, v)
+        for (e = 0; e < COUNT(elems) && l->widen; e++)
+            for (g = 0; g < COUNT(groups); g++)
+                for (round = 0; round < 120; round++) {
+                    const int bits = vq__bits(elems[e]), tame = round % 2, size = round % 3 ? 2 : 4;
+                    const int asym = elems[e] >= VQ_INT8 && round % 5 > 2;
+                    const int has = elems[e] == VQ_E4M3FN || elems[e] == VQ_E5M2
+                                 || elems[e] == VQ_E2M1 || elems[e] >= VQ_INT8;
+                    int must, bad = 0;
+                    t = size == 4 ? 1 : round % 30 == 1 ? 2 : 0;
+                    n = round < 40 ? 2 * round : round == 40 ? 512 : any_count();
+                    if (round % 4) n = n / 32 * 32;
+                    first = round == 40 ? 0 : below(12);
+                    for (i = 0; i < COUNT(row); i++) {
+                        row[i] = (uint8_t)(round == 40 ? i : t_rand());
+                        if (tame && (row[i] & 0x7fu) >= 0x7cu) row[i] = 0x80;
+                    }
+                    for (i = 0; i < (n + groups[g] - 1) / groups[g]; i++) {
+                        scale[i] = tame || t_rand() % 4u ? t_randf(-3.0f, 3.0f) : any_f32();
+                        by[i] = asym ? vq_decode(elems[e], t_rand()) : 0.0f;
+                    }
+                    must = tame && has && t != 2 && n % 32 == 0 && first * bits % 8 == 0
+                        && (groups[g] == 16 || groups[g] % 32 == 0 || groups[g] >= n);
+                    blocks(&i);
+                    if (!l->widen(elems[e], row, first, n, groups[g], scale, asym ? by : NULL, to[t],
+                                  (char *)got.bytes + EDGE + round % 3)) {
+                        CHECKF(!must, "not served: %s %s n %d group %d first %d", l->name,
+                               vq_dtype_str(elems[e]), (int)n, (int)groups[g], (int)first);
+                        continue;
+                    }
+                    served++;
+                    for (i = 0; i < n; i++) {
+                        const uint32_t c = vq_code_get(row, bits, first + i);
+                        const uint32_t u = vq__value_of(elems[e], c, by[i / groups[g]],
+                                                        scale[i / groups[g]], to[t]);
+                        const float d = vq_decode(to[t], u);
+                        bad += d != d;
+                        vq_code_put(want.bytes + EDGE + round % 3, size * 8, i, u);
+                    }
+                    CHECKF(!bad && same(0, 0), "widen %s %s to %s n %d group %d first %d asym %d",
+                           l->name, vq_dtype_str(elems[e]), vq_dtype_str(to[t]), (int)n,
+                           (int)groups[g], (int)first, asym);
+                }
+    printf("%d ", served);
+}
+
+/* vq__partial_square() of each, to 1,024 partials, and vq__combine1024() */
+static void squares_and_norms_equal_the_definition(void)
+{
+    static float   p[1024], w[MOST];
+    static uint8_t weights[MOST * 2 + 8];
+    const vq__loops *l;
+    int v, t, round, served = 0;
+    int64_t n, i;
+    VERSIONS(l, v)
+        for (t = 0; t < 3 && l->squares; t++)
+            for (round = 0; round < 300; round++) {
+                const int odd = round % 8 == 0, numbers = round % 2 || odd;
+                const float off = round % 3 ? 0.0f : -1.0f;
+                const float r = odd ? make(0x7fffffff) : numbers ? t_randf(0.1f, 3.0f) : any_f32();
+                const void *in = spread(wides[t], n = least(16 * below(MOST / 16 + 1), 2592),
+                                        numbers);
+                uint32_t sum, want_sum;
+                float s;
+                memset(p, 0, sizeof p);
+                for (i = 0; i < n; i++) p[i % 1024] = vq__partial_square(p[i % 1024], x[i]);
+                want_sum = vq_encode(VQ_F32, s = vq__combine1024(p), VQ_NONFINITE);
+                sum = bits_of(l->squares(wides[t], in, n));
+                CHECKF(s != s ? make(sum) != make(sum) : sum == want_sum, "squares %s %s n %d: "
+                       "%08x, not %08x", l->name, vq_dtype_str(wides[t]), (int)n, (unsigned)sum,
+                       (unsigned)want_sum);
+                if (wides[t] != VQ_BF16) continue;
+                for (i = 0; i < n; i++) {
+                    uint32_t c;
+                    float f = any_f32();
+                    if (numbers && !(f > -1e9f && f < 1e9f)) f = 1.5f;
+                    c = vq_encode(VQ_BF16, f, VQ_NONFINITE);
+                    vq_code_put(weights + 1, 16, i, c);
+                    w[i] = vq_decode(VQ_BF16, c);
+                }
+                blocks(&i);
+                if (!l->bf16_normed(in, r, weights + 1, off, n, got.bytes + EDGE + 1)) {
+                    int nan = r != r;
+                    for (i = 0; i < n; i++) {
+                        const float f = vq__gate_bf16(vq__mul(x[i], r), vq__sub(w[i], off));
+                        nan |= f != f;
+                    }
+                    CHECKF(nan, "norm not served: %s n %d", l->name, (int)n);
+                    continue;
+                }
+                served++;
+                for (i = 0; i < n; i++) {
+                    const float f = vq__gate_bf16(vq__mul(x[i], r), vq__sub(w[i], off));
+                    vq_code_put(want.bytes + EDGE + 1, 16, i, vq_encode(VQ_BF16, f, VQ_NONFINITE));
+                }
+                CHECKF(same(0, 0), "norm %s n %d off %g", l->name, (int)n, (double)off);
+            }
+    printf("%d ", served);
 }
 
 /* Every 16-bit input of its own type; f32 and what is left over, any. */
@@ -532,11 +828,16 @@ VQ_TEST_MAIN(T(the_last_version_needs_nothing),
              T(every_16_bit_input_loads_and_comes_back),
              T(any_run_loads_and_stores_as_one_by_one),
              T(amax_and_range_skip_nan_and_keep_infinity),
+             T(peaks_and_ranges_equal_the_loops),
              T(scales_of_every_key_equal_the_definition),
              T(steps_of_every_key_equal_the_definition),
              T(codes_of_every_key_equal_the_definition),
              T(codes_of_every_length_and_group_equal_the_definition),
+             T(what_narrow_serves_has_the_codes_of_the_definition),
+             T(quotients_next_to_ties_get_the_code_of_the_definition),
              T(every_16_bit_input_gets_the_code_of_the_definition),
              T(values_of_every_code_equal_the_definition),
+             T(what_widen_serves_has_the_values_of_the_definition),
+             T(squares_and_norms_equal_the_definition),
              T(activations_equal_the_definition),
              T(elementwise_loops_equal_the_definition))
