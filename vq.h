@@ -390,7 +390,14 @@ typedef struct vq_tensor {
     X(AMBIGUOUS, BAD_ARG,       0,   "can be read in two ways; give a key or two extents") \
     X(UNUSED,    BAD_ARG,       0,   "has no part in this key") \
     X(OVERLAP,   BAD_ARG,       's', "overlaps another argument") \
+    X(TEXT,      BAD_ARG,       's', "cannot be read") \
+    X(TWICE,     BAD_ARG,       's', "is there already") \
+    X(UNMADE,    BAD_ARG,       's', "is made by no node") \
+    X(CYCLE,     BAD_ARG,       's', "is made of itself") \
+    X(RIVAL,     BAD_ARG,       's', "takes nodes that another pattern takes") \
+    X(ENDLESS,   BAD_ARG,       0,   "could be replaced for ever") \
     X(CURRENT,   BAD_ARG,       'n', "is not the device that is current in this thread") \
+    X(USES,      UNSUPPORTED,   'n', "is used by other nodes, too") \
     X(ONLY,      UNSUPPORTED,   's', "is not the implementation that was asked for") \
     X(PATTERN,   UNSUPPORTED,   'n', "is not served by this implementation") \
     X(KERNEL,    UNSUPPORTED,   0,   "is not in a loaded kernel library") \
@@ -1241,6 +1248,7 @@ typedef struct vq_platform {
     int         wave;                 /* lanes that shuffle together; 1 on a CPU */
     uint32_t    caps;                 /* VQ_CAP(...) */
     int         major, minor;         /* 9.4 of gfx942, 9.0 of sm_90; 0.0 of a CPU */
+    int         gb_per_s;             /* of memory, by the vendor's data sheet; 0 of a CPU */
 } vq_platform;
 
 /* An architecture name taken apart. */
@@ -1472,6 +1480,11 @@ typedef struct vq_field {
 
 /* The fields of op's args in their order, `call` left out; NULL for no such op. */
 VQ_API const vq_field *vq_op_fields(vq_op op, int *count);
+
+/* Any field of an op's args but tensors and results, as text: fp8_token, bf16, silu, 1e-6. Read
+   returns 0 where the text says nothing; write is as snprintf, a key in full. */
+VQ_API int         vq_field_read(const vq_field *f, const char *text, void *args);
+VQ_API int         vq_field_write(const vq_field *f, const void *args, char *out, size_t size);
 
 #ifndef VQ_NO_CONVERT
 /* vq_cast -- from any format to any other
@@ -4468,34 +4481,36 @@ vq_status vq_tensor_to_dlpack(const vq_tensor *t, DLDevice device, int64_t *shap
 
 /* Sorted within a vendor; a name that is not here is refused, not guessed. */
 static const vq_platform vq__platforms[] = {
-    /* name      backend  fp8           wave  caps            capability */
-    { "cpu",     VQ_CPU,  VQ_NONE,      1,    0,              0, 0 },
-    { "gfx90a",  VQ_HIP,  VQ_NONE,      64,   VQ__CDNA,       9, 0 },
-    { "gfx940",  VQ_HIP,  VQ_E4M3FNUZ,  64,   VQ__CDNA3,      9, 4 },
-    { "gfx941",  VQ_HIP,  VQ_E4M3FNUZ,  64,   VQ__CDNA3,      9, 4 },
-    { "gfx942",  VQ_HIP,  VQ_E4M3FNUZ,  64,   VQ__CDNA3,      9, 4 },
-    { "gfx950",  VQ_HIP,  VQ_E4M3FN,    64,   VQ__CDNA4,      9, 5 },
-    { "gfx1030", VQ_HIP,  VQ_NONE,      32,   0,              10, 3 },
-    { "gfx1100", VQ_HIP,  VQ_NONE,      32,   VQ__RDNA3,      11, 0 },
-    { "gfx1101", VQ_HIP,  VQ_NONE,      32,   VQ__RDNA3,      11, 0 },
-    { "gfx1102", VQ_HIP,  VQ_NONE,      32,   VQ__RDNA3,      11, 0 },
-    { "gfx1150", VQ_HIP,  VQ_NONE,      32,   VQ__RDNA3,      11, 5 },
-    { "gfx1151", VQ_HIP,  VQ_NONE,      32,   VQ__RDNA3,      11, 5 },
-    { "gfx1200", VQ_HIP,  VQ_E4M3FN,    32,   VQ__RDNA4,      12, 0 },
-    { "gfx1201", VQ_HIP,  VQ_E4M3FN,    32,   VQ__RDNA4,      12, 0 },
-    { "sm_70",   VQ_CUDA, VQ_NONE,      32,   0,              7, 0 },
-    { "sm_72",   VQ_CUDA, VQ_NONE,      32,   VQ__TURING,     7, 2 },
-    { "sm_75",   VQ_CUDA, VQ_NONE,      32,   VQ__TURING,     7, 5 },
-    { "sm_80",   VQ_CUDA, VQ_NONE,      32,   VQ__AMPERE,     8, 0 },
-    { "sm_86",   VQ_CUDA, VQ_NONE,      32,   VQ__AMPERE,     8, 6 },
-    { "sm_87",   VQ_CUDA, VQ_NONE,      32,   VQ__AMPERE,     8, 7 },
-    { "sm_89",   VQ_CUDA, VQ_E4M3FN,    32,   VQ__ADA,        8, 9 },
-    { "sm_90",   VQ_CUDA, VQ_E4M3FN,    32,   VQ__HOPPER,     9, 0 },
-    { "sm_100",  VQ_CUDA, VQ_E4M3FN,    32,   VQ__BLACKWELL,  10, 0 },
-    { "sm_103",  VQ_CUDA, VQ_E4M3FN,    32,   VQ__BLACKWELL,  10, 3 },
-    { "sm_110",  VQ_CUDA, VQ_E4M3FN,    32,   VQ__BLACKWELL,  11, 0 },
-    { "sm_120",  VQ_CUDA, VQ_E4M3FN,    32,   VQ__BLACKWELL,  12, 0 },
-    { "sm_121",  VQ_CUDA, VQ_E4M3FN,    32,   VQ__BLACKWELL,  12, 1 },
+    /* name      backend  fp8           wave  caps            capability, GB/s of MI250X (a half),
+       MI300X, MI355X, RX 6900 XT, 7900 XTX, 7800 XT, 7600, Radeon 890M, 8060S, RX 9060 XT, 9070 XT;
+       V100, Xavier, T4, A100, RTX A6000, Orin, L40S, H200, B200, B300, Thor, RTX 5090, GB10 */
+    { "cpu",     VQ_CPU,  VQ_NONE,      1,    0,              0, 0, 0 },
+    { "gfx90a",  VQ_HIP,  VQ_NONE,      64,   VQ__CDNA,       9, 0, 1638 },
+    { "gfx940",  VQ_HIP,  VQ_E4M3FNUZ,  64,   VQ__CDNA3,      9, 4, 5300 },
+    { "gfx941",  VQ_HIP,  VQ_E4M3FNUZ,  64,   VQ__CDNA3,      9, 4, 5300 },
+    { "gfx942",  VQ_HIP,  VQ_E4M3FNUZ,  64,   VQ__CDNA3,      9, 4, 5300 },
+    { "gfx950",  VQ_HIP,  VQ_E4M3FN,    64,   VQ__CDNA4,      9, 5, 8000 },
+    { "gfx1030", VQ_HIP,  VQ_NONE,      32,   0,              10, 3, 512 },
+    { "gfx1100", VQ_HIP,  VQ_NONE,      32,   VQ__RDNA3,      11, 0, 960 },
+    { "gfx1101", VQ_HIP,  VQ_NONE,      32,   VQ__RDNA3,      11, 0, 624 },
+    { "gfx1102", VQ_HIP,  VQ_NONE,      32,   VQ__RDNA3,      11, 0, 288 },
+    { "gfx1150", VQ_HIP,  VQ_NONE,      32,   VQ__RDNA3,      11, 5, 120 },
+    { "gfx1151", VQ_HIP,  VQ_NONE,      32,   VQ__RDNA3,      11, 5, 256 },
+    { "gfx1200", VQ_HIP,  VQ_E4M3FN,    32,   VQ__RDNA4,      12, 0, 320 },
+    { "gfx1201", VQ_HIP,  VQ_E4M3FN,    32,   VQ__RDNA4,      12, 0, 640 },
+    { "sm_70",   VQ_CUDA, VQ_NONE,      32,   0,              7, 0, 900 },
+    { "sm_72",   VQ_CUDA, VQ_NONE,      32,   VQ__TURING,     7, 2, 137 },
+    { "sm_75",   VQ_CUDA, VQ_NONE,      32,   VQ__TURING,     7, 5, 320 },
+    { "sm_80",   VQ_CUDA, VQ_NONE,      32,   VQ__AMPERE,     8, 0, 2039 },
+    { "sm_86",   VQ_CUDA, VQ_NONE,      32,   VQ__AMPERE,     8, 6, 768 },
+    { "sm_87",   VQ_CUDA, VQ_NONE,      32,   VQ__AMPERE,     8, 7, 205 },
+    { "sm_89",   VQ_CUDA, VQ_E4M3FN,    32,   VQ__ADA,        8, 9, 864 },
+    { "sm_90",   VQ_CUDA, VQ_E4M3FN,    32,   VQ__HOPPER,     9, 0, 4800 },
+    { "sm_100",  VQ_CUDA, VQ_E4M3FN,    32,   VQ__BLACKWELL,  10, 0, 8000 },
+    { "sm_103",  VQ_CUDA, VQ_E4M3FN,    32,   VQ__BLACKWELL,  10, 3, 8000 },
+    { "sm_110",  VQ_CUDA, VQ_E4M3FN,    32,   VQ__BLACKWELL,  11, 0, 273 },
+    { "sm_120",  VQ_CUDA, VQ_E4M3FN,    32,   VQ__BLACKWELL,  12, 0, 1792 },
+    { "sm_121",  VQ_CUDA, VQ_E4M3FN,    32,   VQ__BLACKWELL,  12, 1, 273 },
 };
 
 static int vq__hex(char c)
@@ -5975,9 +5990,11 @@ VQ__BODY void vq__do_scales(int wide, const vq_key *k, const uint32_t *amax, con
     int64_t g, i;
     c.arith = VQ_F32;
 #define X(R, T, type) \
-    if (wide && k->scale_rule == R && k->scale_type == T && k->arith == VQ_F32) { \
+    if (wide && k->scale_rule == R && k->scale_type == T && k->arith == VQ_F32 \
+        && (T != VQ_E8M0 || !k->scale2_kind)) { \
         c.scale_rule = R; \
         c.scale_type = T; \
+        if (T == VQ_E8M0) c.scale2_kind = VQ_SCALE2_NONE; \
         for (g = 0; g < n; g += VQ__TILE) { \
             const size_t m = (size_t)(n - g < VQ__TILE ? n - g : VQ__TILE); \
             for (i = 0; i < (int64_t)m; i++) any[i] = nan[g + i]; \
@@ -6566,10 +6583,10 @@ VQ__AVX2_BODY vq__lanes vq__over_eight(vq__floats v, vq__reciprocal d)
     return (vq__lanes)q;
 }
 
-/* How a run is scaled: times `by`; over it; over it where it is a power of two; one `by` each. */
-enum { VQ__TIMES, VQ__OVER, VQ__OVER_POW2, VQ__EACH };
+/* How a run is scaled: times `by`, or over it where that is a power of two; over it; one `by` each. */
+enum { VQ__TIMES, VQ__OVER, VQ__EACH };
 
-/* vq__narrow() of constants: how; pairs, bf16 as it comes; whole, 8-bit integers. */
+/* vq__narrow() of constants: how; pairs, bf16 as it comes. whole: 8-bit integers. */
 VQ__AVX2_BODY int vq__narrow_as(int how, int pairs, int whole, const vq_key *k, vq_dtype t,
                                 const void *x, int64_t n, int64_t group, const float *by,
                                 const int32_t *zero, uint8_t *row, int64_t first)
@@ -6590,7 +6607,7 @@ VQ__AVX2_BODY int vq__narrow_as(int how, int pairs, int whole, const vq_key *k, 
         s = by[g];
         s2 = by[g + two];
         if (how == VQ__OVER && !vq__reciprocal_of(s, &inv)) return 0;
-        if (how == VQ__OVER_POW2) { s = 1.0f / s; s2 = 1.0f / s2; }
+        if (how == VQ__TIMES && divide) { s = 1.0f / s; s2 = 1.0f / s2; }
         if (whole && zero) { z = none + (uint32_t)zero[g]; z2 = none + (uint32_t)zero[g + two]; }
         end = how == VQ__EACH ? n : two ? i + 32 : n - i < group ? n : i + group;
         for (; i < end; i += 32) {                           /* what follows is likely the next */
@@ -6644,8 +6661,8 @@ VQ__AVX2_FAST int vq__narrow(const vq_key *k, vq_dtype t, const void *x, int64_t
 {
     const int whole = k->elem == VQ_INT8 || k->elem == VQ_UINT8;
     const int pow2 = k->scale_type == VQ_E8M0 && !k->scale2_kind && !whole;
-    const int how = group == 1 ? VQ__EACH : k->code_rule != VQ_CODE_DIV ? VQ__TIMES
-                  : pow2 ? VQ__OVER_POW2 : VQ__OVER;
+    const int how = group == 1 ? VQ__EACH : k->code_rule != VQ_CODE_DIV || pow2 ? VQ__TIMES
+                  : VQ__OVER;
     const int pairs = t == VQ_BF16 && how != VQ__EACH;
     if (n % 32 || (group != 1 && group % 32 && (group != 16 || how == VQ__OVER) && group < n)
         || first * vq__bits(k->elem) % 8 || k->arith != VQ_F32
@@ -6655,9 +6672,8 @@ VQ__AVX2_FAST int vq__narrow(const vq_key *k, vq_dtype t, const void *x, int64_t
 #define X(H, P, W) \
     if (how == H && pairs == P && whole == W) \
         return vq__narrow_as(H, P, W, k, t, x, n, group, by, zero, row, first);
-    X(VQ__TIMES, 0, 0) X(VQ__OVER, 0, 0) X(VQ__OVER_POW2, 0, 0) X(VQ__EACH, 0, 0)
-    X(VQ__TIMES, 1, 0) X(VQ__OVER, 1, 0) X(VQ__OVER_POW2, 1, 0)
-    X(VQ__TIMES, 0, 1) X(VQ__OVER, 0, 1) X(VQ__TIMES, 1, 1) X(VQ__OVER, 1, 1) X(VQ__EACH, 0, 1)
+    X(VQ__TIMES, 1, 0) X(VQ__OVER, 1, 0) X(VQ__TIMES, 1, 1) X(VQ__OVER, 1, 1)
+    X(VQ__TIMES, 0, whole) X(VQ__OVER, 0, whole) X(VQ__EACH, 0, whole)
 #undef X
     return 0;
 }
@@ -8089,6 +8105,70 @@ static const struct vq__op {
     VQ_OPS(X)
 #undef X
 };
+
+/* --- fields as text -------------------------------------------------------- */
+
+int vq_field_read(const vq_field *f, const char *text, void *args)
+{
+    char *to = (char *)args + f->offset;
+    const int minus = text[0] == '-';
+    const char *end = NULL;
+    float x = 0.0f;
+    vq_key k;
+    int v = -1;
+    switch (f->kind) {
+    case VQ_FIELD_KEY:
+        if (vq_key_parse(text, &k, NULL)) return 0;
+        memcpy(to, &k, sizeof k);
+        return 1;
+    case VQ_FIELD_TYPE: v = strcmp(text, "none") ? (int)vq_dtype_of(text) : 0;
+                        if (!v && text[0] != 'n') return 0;
+                        break;
+    case VQ_FIELD_ACT:  v = vq_act_of(text); break;
+    case VQ_FIELD_GATE: v = vq_gate_of(text); break;
+    case VQ_FIELD_OVERFLOW: v = !strcmp(text, "saturate") ? VQ_SATURATE
+                              : !strcmp(text, "nonfinite") ? VQ_NONFINITE : -1; break;
+    case VQ_FIELD_INT:
+    case VQ_FIELD_FLOAT: {
+        const uint64_t was = vq__fp_enter();
+        end = vq__read_number(text + minus, &x);
+        vq__fp_leave(was);
+        if (!end || *end) return 0;
+        if (minus) x = -x;
+        if (f->kind == VQ_FIELD_FLOAT) { memcpy(to, &x, sizeof x); return 1; }
+        if (!(x >= -1e6f && x <= 1e6f) || (float)(int)x != x) return 0;
+        v = (int)x;
+        memcpy(to, &v, sizeof v);
+        return 1;
+    }
+    default: return 0;
+    }
+    if (v >= 0) memcpy(to, &v, sizeof v);
+    return v >= 0;
+}
+
+int vq_field_write(const vq_field *f, const void *args, char *out, size_t size)
+{
+    const char *from = (const char *)args + f->offset;
+    char number[32];
+    vq_key k;
+    float x;
+    int v = 0;
+    if (f->kind == VQ_FIELD_KEY) {
+        memcpy(&k, from, sizeof k);
+        return vq_key_print(&k, out, size);
+    }
+    if (f->kind <= VQ_FIELD_BOTH || f->kind == VQ_FIELD_RESULT)
+        return vq__format(out, size, "%s", "");
+    memcpy(&v, from, sizeof v);
+    memcpy(&x, from, sizeof x);
+    if (f->kind == VQ_FIELD_FLOAT) vq__float_text(number, sizeof number, x);
+    else vq__format(number, sizeof number, "%d", v);
+    return vq__format(out, size, "%s", f->kind == VQ_FIELD_TYPE ? vq_dtype_str((vq_dtype)v)
+                      : f->kind == VQ_FIELD_ACT ? vq_act_str((vq_act_kind)v)
+                      : f->kind == VQ_FIELD_GATE ? vq_gate_str((vq_gate)v)
+                      : f->kind == VQ_FIELD_OVERFLOW ? (v ? "nonfinite" : "saturate") : number);
+}
 
 const char *vq_op_str(vq_op op)
 {

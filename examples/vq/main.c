@@ -3,6 +3,7 @@
      vq info                      what this machine has, and what would run where
      vq explain OP --key K ...    why each implementation of an op would or would not run
      vq run OP --key K ...        an op on the tensors of a safetensors file
+     vq fuse GRAPH.txt            a graph of ops through the fusion passes
 
    Needs jansson. Exit code 0; or, after one line on stderr that says what was wrong, 2 where the
    command line cannot be understood, before any file or device is looked at, and 1 otherwise. */
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #define VQ_IMPLEMENTATION
 #include "tool.h"
+#include "graph.h"
 
 static void say(const char *fmt, va_list args)
 {
@@ -75,13 +77,15 @@ static const char help[] =
     "usage: vq info [options]\n"
     "       vq explain OP [--key K] --shape R,C [options]\n"
     "       vq run OP [--key K] -i IN.safetensors [-o OUT.safetensors] [options]\n"
+    "       vq fuse GRAPH.txt [options]\n"
     "       vq --version | --help\n"
     "\n"
     "info      version, devices, kernel libraries, and which implementation serves which key\n"
     "explain   every implementation of an op, and why it would or would not run\n"
     "run       an op on the tensors of a file\n"
+    "fuse      a graph of ops through the fusion passes: what was fused, what was not and why\n"
     "\n"
-    "vq explain --help and vq run --help list their options.\n"
+    "vq explain --help, vq run --help and vq fuse --help list their options.\n"
     "Exit code: 0; 2 where the command line cannot be understood: a word that is unknown, given\n"
     "twice, missing, or of no use to the op; 1 for all else: a file, a tensor, memory, what the\n"
     "library cannot do. Before 1 and 2 comes one line on stderr that says what was wrong.\n";
@@ -144,7 +148,33 @@ static const char help_run[] =
     "are U8, with the type in the metadata vq.dtype.NAME. The output appears when it is whole.\n"
     "\n";
 
-enum { INFO = 1, EXPLAIN = 2, RUN = 4 };
+static const char help_fuse[] =
+    "usage: vq fuse GRAPH.txt [options]\n"
+    "\n"
+    "Prints a receipt: each fusion with the bytes and launches it saves, and each that came near\n"
+    "with the reason why it was not made.\n"
+    "\n"
+    "  --check          runs the graph before and after, on random, nasty and given inputs, and\n"
+    "                   compares bytes; with --device on the CPU\n"
+    "  -i FILE          a safetensors file with the inputs, for --check\n"
+    "  --print          the graph after, instead of the receipt\n"
+    "  --dot            that for Graphviz\n"
+    "  --passes NAMES   which, in their order; \"norm_quant act_quant\"\n"
+    "  --dump           the patterns and their hash, nothing else; of GRAPH.txt nothing is read\n"
+    "  --backend B      any hip cuda cpu\n"
+    "  --without CAPS   as if the machine lacked them: avx512,avx2\n"
+    "  --device ARCH    for an architecture that need not be here: gfx950, sm_90\n"
+    "\n"
+    "The text of a graph: a line a value or a node, # begins a comment.\n"
+    "  in x bf16 256x8192            a value that the caller brings: name, type, extents\n"
+    "  y bf16 256x4096               one that a node makes\n"
+    "  out s f32 256x32 columns_tma  one that the caller wants; how scales lie\n"
+    "  act_mul act=silu x=x y=y      a node: an op, and its arguments by name\n"
+    "  rms_norm x=h residual=r:t weight=w eps=1e-6 y=y      r before it, t after it\n"
+    "  @attention q k v -> o         what vq lacks: reads q, k and v, makes o\n";
+
+enum { INFO = 1, EXPLAIN = 2, RUN = 4, FUSE = 8 };
+enum { NOTHING, AN_OP, A_FILE };       /* what stands before the options */
 
 static int read_order(const char *what, const char *v, int *out)
 {
@@ -375,6 +405,11 @@ static int o_out(options *o, const char *v)     { o->out = v;      return 0; }
 static int o_all(options *o, const char *v)     { (void)v; o->all = 1;   return 0; }
 static int o_error(options *o, const char *v)   { (void)v; o->error = 1; return 0; }
 static int o_json(options *o, const char *v)    { (void)v; o->json = 1;  return 0; }
+static int o_passes(options *o, const char *v)  { o->passes = v;   return 0; }
+static int o_check(options *o, const char *v)   { (void)v; o->check = 1; return 0; }
+static int o_print(options *o, const char *v)   { (void)v; o->print = 1; return 0; }
+static int o_dot(options *o, const char *v)     { (void)v; o->dot = 1;   return 0; }
+static int o_dump(options *o, const char *v)    { (void)v; o->dump = 1;  return 0; }
 static int o_x_type(options *o, const char *v)  { return read_dtype("--x-type", v, &o->x_type); }
 static int o_order(options *o, const char *v)   { return take_own(o, ORDER, "--order", v); }
 
@@ -450,13 +485,14 @@ static int o_shape(options *o, const char *v)
 
 static const struct command {
     const char *name;
-    int         bit, takes_op;
+    int         bit, takes;
     int       (*run)(const options *o);
     const char *help;
 } commands[] = {
-    {"info",    INFO,    0, cmd_info,    help_info},
-    {"explain", EXPLAIN, 1, cmd_explain, help_explain},
-    {"run",     RUN,     1, cmd_run,     help_run},
+    {"info",    INFO,    NOTHING, cmd_info,    help_info},
+    {"explain", EXPLAIN, AN_OP,   cmd_explain, help_explain},
+    {"run",     RUN,     AN_OP,   cmd_run,     help_run},
+    {"fuse",    FUSE,    A_FILE,  cmd_fuse,    help_fuse},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -482,18 +518,23 @@ static const struct flag {
     {"--as",      EXPLAIN | RUN,        1, "key",       o_as},
     {"--static",  EXPLAIN | RUN,        0, "key",       o_static},
     {"--from",    EXPLAIN | RUN,        1, "from",      o_from},
-    {"--backend", INFO | EXPLAIN | RUN, 1, any_op,      o_backend},
-    {"--without", INFO | EXPLAIN | RUN, 1, any_op,      o_without},
-    {"--device",  INFO | EXPLAIN,       1, any_op,      o_device},
+    {"--backend", INFO | EXPLAIN | RUN | FUSE, 1, any_op, o_backend},
+    {"--without", INFO | EXPLAIN | RUN | FUSE, 1, any_op, o_without},
+    {"--device",  INFO | EXPLAIN | FUSE, 1, any_op,     o_device},
     {"--shape",   EXPLAIN,              1, any_op,      o_shape},
     {"--x-type",  EXPLAIN,              1, "x",         o_x_type},
     {"--place",   EXPLAIN,              1, any_op,      o_place},
     {"--json",    EXPLAIN,              0, any_op,      o_json},
-    {"-i",        RUN,                  1, any_op,      o_in},
+    {"-i",        RUN | FUSE,           1, any_op,      o_in},
     {"--also",    RUN,                  1, any_op,      o_also},
     {"-o",        RUN,                  1, any_op,      o_out},
     {"--all",     RUN,                  0, any_op,      o_all},
     {"--error",   RUN,                  0, quant_alone, o_error},
+    {"--check",   FUSE,                 0, any_op,      o_check},
+    {"--print",   FUSE,                 0, any_op,      o_print},
+    {"--dot",     FUSE,                 0, any_op,      o_dot},
+    {"--dump",    FUSE,                 0, any_op,      o_dump},
+    {"--passes",  FUSE,                 1, any_op,      o_passes},
 };
 enum { BY_NAME = 2, FLAGS = sizeof flags / sizeof *flags };    /* the first two count by setting */
 
@@ -599,6 +640,11 @@ static int check_options(const struct command *c, options *o)
         return fail_usage("--backend: found %s, needed %s for --device %s",
                           vq_backend_str(o->backend), vq_backend_str(p.backend), o->device);
     if (c->bit == EXPLAIN && o->rows < 0) return fail_usage("explain: needs --shape");
+    if (c->bit == FUSE)
+        return o->in && !o->check ? fail_usage("fuse: -i is for --check")
+             : o->print + o->dot + o->dump > 1 ? fail_usage("fuse: --print, --dot or --dump")
+             : (o->dot || o->dump) && o->check ? fail_usage("fuse: %s takes no --check",
+                                                            o->dot ? "--dot" : "--dump") : 0;
     o->every = c->bit == RUN && o->key_text && !strcmp(o->key_text, "every");
     if (o->every && (bad = check_every(o)) != 0) return bad;
     if (c->bit == RUN && !o->in && (o->every || !has_output(o->op)))
@@ -622,9 +668,11 @@ static int read_options(const struct command *c, int argc, char **argv, options 
     int i = 0, k, bad;
 
     o->command = c->bit;
-    if (c->takes_op && (!argc || argv[0][0] == '-'))
-        return fail_usage("%s: needs an op; see vq %s --help", c->name, c->name);
-    if (c->takes_op && (o->op = vq_op_of(argv[i++])) == VQ_OP_NONE)
+    if (c->takes && (!argc || argv[0][0] == '-'))
+        return fail_usage("%s: needs %s; see vq %s --help", c->name,
+                          c->takes == AN_OP ? "an op" : "a file", c->name);
+    if (c->takes == A_FILE) o->in_text = argv[i++];
+    if (c->takes == AN_OP && (o->op = vq_op_of(argv[i++])) == VQ_OP_NONE)
         return fail_usage("%s: %s is no op; vq %s --help lists them", c->name, argv[0], c->name);
     for (; i < argc; i++) {
         for (k = 0; k < FLAGS; k++)
@@ -647,7 +695,7 @@ static int start(int argc, char **argv)
 
     o.rows = o.place = o.layout = -1;
     o.bins = 2048;
-    if (argc < 2) return fail_usage("needs a command: info, explain or run; see vq --help");
+    if (argc < 2) return fail_usage("needs a command: info, explain, run or fuse; see vq --help");
     if (!strcmp(argv[1], "--version")) {
         printf("vq %d.%d.%d\n", VQ_VERSION / 10000, VQ_VERSION / 100 % 100, VQ_VERSION % 100);
         return 0;
@@ -658,11 +706,11 @@ static int start(int argc, char **argv)
         for (i = 2; i < argc; i++)
             if (!strcmp(argv[i], "--help"))
                 return fputs(commands[k].help, stdout) < 0
-                    || (commands[k].takes_op && print_ops());
+                    || (commands[k].takes == AN_OP && print_ops());
         bad = read_options(&commands[k], argc - 2, argv + 2, &o);
         return bad ? bad : commands[k].run(&o);
     }
-    return fail_usage("%s is no command; needed info, explain or run", argv[1]);
+    return fail_usage("%s is no command; needed info, explain, run or fuse", argv[1]);
 }
 
 int main(int argc, char **argv)

@@ -18,6 +18,8 @@ typedef struct options {
     unsigned    given;                /* main.c's bits of the options read so far */
     vq_op       op;
     const char *key_text, *from_text, *as, *in, *also, *out, *device;
+    const char *in_text, *passes;     /* of fuse */
+    int         check, print, dot, dump;
     int         all, error, json, fix;
     int         every;                /* --key every */
     vq_key      key, from;
@@ -69,6 +71,7 @@ int  open_context(const options *o, log_text *log, vq_ctx **out);
 int  cmd_info(const options *o);
 int  cmd_explain(const options *o);
 int  cmd_run(const options *o);
+int  cmd_fuse(const options *o);
 
 /* --- fields.c: the args of an op by the names of their fields --------------- */
 
