@@ -6583,7 +6583,7 @@ VQ__AVX2_BODY vq__lanes vq__over_eight(vq__floats v, vq__reciprocal d)
     return (vq__lanes)q;
 }
 
-/* How a run is scaled: times `by`, or over it where that is a power of two; over it; one `by` each. */
+/* How a run is scaled: times `by`, or over it, a power of two; over it; one `by` each. */
 enum { VQ__TIMES, VQ__OVER, VQ__EACH };
 
 /* vq__narrow() of constants: how; pairs, bf16 as it comes. whole: 8-bit integers. */

@@ -96,6 +96,7 @@ static int check(fusing *f)
     inputs in;
     vq_graph_given given;
     int64_t bytes, all = 0;
+    const int kinds = f->o->in ? VQ_INPUT_GIVEN : VQ_INPUT_NASTY;
     int kind, seed, bad = 0;
     memset(&in, 0, sizeof in);
     given.find = find_input;
@@ -103,7 +104,7 @@ static int check(fusing *f)
     d.backend = VQ_CPU;
     if (f->o->device && vq_init(&d, &cpu) != VQ_OK) return fail("out of memory");
     if (f->o->in && st_open(f->o->in, &in.file)) bad = 1;
-    for (kind = VQ_INPUT_RANDOM; !bad && kind <= (f->o->in ? VQ_INPUT_GIVEN : VQ_INPUT_NASTY); kind++) {
+    for (kind = VQ_INPUT_RANDOM; !bad && kind <= kinds; kind++)
         for (seed = 0; !bad && seed < (kind == VQ_INPUT_GIVEN ? 1 : SEEDS); seed++) {
             bad = vq_graph_same(&f->before, &f->after, cpu ? cpu : f->vq, kind, (uint64_t)seed + 1,
                                 &given, &bytes, f->why, sizeof f->why) != VQ_OK;
@@ -111,7 +112,6 @@ static int check(fusing *f)
             if (bad) fail("--check: %s input %d: %s", names[kind], seed + 1, f->why);
             else if (in.bad[0]) bad = fail("%s: %s", f->o->in, in.bad);
         }
-    }
     if (!bad)
         printf("check   equal: %lld bytes, on the %s; random and nasty inputs%s\n", (long long)all,
                cpu || vq_mem_where(f->vq) == VQ_HOST ? "CPU" : "device",

@@ -282,7 +282,8 @@ vq_status vq_graph_value(vq_graph *g, const vq_value *v, vq_tensor *out, vq_repo
         vq__refuse(&r, VQ_GUARD_RANK, one.name, one.t.rank, one.t.rank < 1 ? 1 : 4);
     else if (one.order && one.t.rank != 2 && one.t.rank != 3)
         vq__refuse(&r, VQ_GUARD_LAYOUT, one.name, VQ_STRIDED, VQ__IS(VQ_STRIDED));
-    else if ((unsigned)one.t.dtype - 1u >= VQ_DTYPE_COUNT - 1u || (unsigned)one.order >= VQ_ORDER_COUNT)
+    else if ((unsigned)one.t.dtype - 1u >= VQ_DTYPE_COUNT - 1u
+             || (unsigned)one.order >= VQ_ORDER_COUNT)
         vq__refuse(&r, VQ_GUARD_VALUE, one.name, one.t.dtype, VQ_DTYPE_COUNT - 1);
     for (i = 0; g && !r.status && i < g->values; i++)
         if (!strcmp(g->value[i].name, one.name))
@@ -363,7 +364,8 @@ static vq_status vq__op_node(const vq_graph *g, vq_op op, const void *args, int 
             if (v.arg[i].out != pass && !both) continue;
             value = both && pass == VQ__OUT ? after : vq__value_id(g, v.arg[i].t);
             if (value < 0 || vq_tensor_bytes(*v.arg[i].t) != vq_tensor_bytes(g->value[value].t))
-                return vq__refuse(r, VQ_GUARD_PRESENT, both && pass ? "after" : v.arg[i].name, 0, 0);
+                return vq__refuse(r, VQ_GUARD_PRESENT, both && pass ? "after" : v.arg[i].name, 0,
+                                  0);
             used |= both;
             n->field[n->reads + n->makes] = f;
             if (pass == VQ__IN) n->value[n->reads++] = value;
@@ -710,8 +712,8 @@ static int vq__rivals(const vq__rule *a, const vq__rule *b)
             if (!t && !u) continue;
             if (!t || !u) {                                  /* a value that must be, or be not */
                 t = t ? t : u;
-                if (t->var >= 0 && !t->maybe && vq__ops[a->part[i].op].fields[j].kind <= VQ_FIELD_BOTH)
-                    return 0;
+                if (t->var >= 0 && !t->maybe
+                    && vq__ops[a->part[i].op].fields[j].kind <= VQ_FIELD_BOTH) return 0;
                 continue;
             }
             if (!vq__overlap(t->var < 0 || !t->glob.n ? t->var < 0 ? t->word : u->glob : t->glob,
@@ -760,7 +762,8 @@ vq_status vq_fuser_pattern(vq_fuser *f, const char *pass, const vq_pattern *p, v
     int i, n = 0;
     memset(&r, 0, sizeof r);
     if (!f || !pass || !p || !p->name || !p->match || !p->replace)
-        vq__refuse(&r, VQ_GUARD_PRESENT, !f ? "the fuser" : pass ? "the pattern" : "the pass", 0, 0);
+        vq__refuse(&r, VQ_GUARD_PRESENT, !f ? "the fuser" : pass ? "the pattern" : "the pass", 0,
+                   0);
     else if (!to) vq__refuse_name(&r, VQ_GUARD_NAME, "the pass", pass);
     else if ((u = (vq__rule *)VQ_MALLOC(sizeof *u)) == NULL)
         vq__refuse(&r, VQ_GUARD_ALLOC, "the pattern", (int64_t)sizeof *u, 0);
@@ -880,17 +883,19 @@ static vq_status vq__ask(const vq_graph *g, const vq_node *n, const vq_field *f,
     vq_any_args want;
     char word[256];
     if (f->kind <= VQ_FIELD_BOTH) {
+        const char *needed = vq_dtype_str(vq__mid_in(g, n));
         const vq_value *v = t && m->value[t->var] >= 0 ? &g->value[m->value[t->var]] : NULL;
         const int mid = v && t->glob.n && vq__is(t->glob, "mid");
         if (!v || !t->glob.n || which != (mid ? VQ__ASK_TYPES : VQ__ASK_LAYOUTS)) return VQ_OK;
         vq__format(word, sizeof word, mid ? "%s" : "%s.%s", vq_dtype_str(v->t.dtype),
                    vq_order_str(v->order));
         if (mid) return v->t.dtype == vq__mid_in(g, n) ? VQ_OK
-            : vq__miss(m, VQ_GUARD_TYPE, v->name, word, vq__piece_of(vq_dtype_str(vq__mid_in(g, n))));
+            : vq__miss(m, VQ_GUARD_TYPE, v->name, word, vq__piece_of(needed));
         return vq__looks(word, t->glob) ? VQ_OK
             : vq__miss(m, VQ_GUARD_LAYOUT, v->name, word, t->glob);
     }
-    if (f->kind == VQ_FIELD_RESULT || which != (f->kind == VQ_FIELD_KEY ? VQ__ASK_KEYS : VQ__ASK_NUMBERS))
+    if (f->kind == VQ_FIELD_RESULT
+        || which != (f->kind == VQ_FIELD_KEY ? VQ__ASK_KEYS : VQ__ASK_NUMBERS))
         return VQ_OK;
     vq_field_write(f, n->args.bytes, word, sizeof word);
     memset(&want, 0, sizeof want);
@@ -898,7 +903,8 @@ static vq_status vq__ask(const vq_graph *g, const vq_node *n, const vq_field *f,
     if (!t || t->var < 0)
         return !memcmp(want.bytes + f->offset, at, vq__field_size(f)) ? VQ_OK
             : vq__miss(m, VQ_GUARD_VALUE, f->name, word, t ? t->word : vq__piece_of("nothing"));
-    if (t->glob.n && !vq__looks(word, t->glob)) return vq__miss(m, VQ_GUARD_VALUE, f->name, word, t->glob);
+    if (t->glob.n && !vq__looks(word, t->glob))
+        return vq__miss(m, VQ_GUARD_VALUE, f->name, word, t->glob);
     if (m->bytes[t->var] && memcmp(m->bytes[t->var], at, vq__field_size(f)))
         return vq__miss(m, VQ_GUARD_VALUE, f->name, word, vq__piece_of("that of the other node"));
     m->bytes[t->var] = at;
@@ -911,7 +917,7 @@ static void vq__drop(vq_graph *g, int v)
     int i, j;
     memmove(g->value + v, g->value + v + 1, (size_t)(--g->values - v) * sizeof *g->value);
     for (i = 0; i < g->nodes; i++)
-        for (j = g->node[i].reads + g->node[i].makes; j--; ) {       /* of BOTH what is read stays */
+        for (j = g->node[i].reads + g->node[i].makes; j--; ) {   /* of BOTH what is read stays */
             vq_node *n = &g->node[i];
             if (n->value[j] > v) n->value[j]--;
             if (n->op) vq__tensor_in(&n->args, &vq__ops[n->op].fields[n->field[j]])->data
@@ -944,8 +950,10 @@ static vq_status vq__put(const vq__rule *u, const vq_ctx *ctx, vq_graph *g, vq__
             const vq__term *t = &p->term[j];
             const vq_field *f = &vq__ops[p->op].fields[t->field];
             if (t->var < 0) vq__word_to(f, t->word, a.bytes);
-            else if (u->wild[t->var]) memcpy(a.bytes + f->offset, m->bytes[t->var], vq__field_size(f));
-            else if (m->value[t->var] >= 0) *vq__tensor_in(&a, f) = vq__handle(&to, m->value[t->var]);
+            else if (u->wild[t->var])
+                memcpy(a.bytes + f->offset, m->bytes[t->var], vq__field_size(f));
+            else if (m->value[t->var] >= 0)
+                *vq__tensor_in(&a, f) = vq__handle(&to, m->value[t->var]);
             if (t->after >= 0) after = m->value[t->after];
         }
         if (vq__op_node(&to, p->op, a.bytes, after, &n, r)) break;
@@ -973,7 +981,8 @@ static vq_status vq__put(const vq__rule *u, const vq_ctx *ctx, vq_graph *g, vq__
 static vq_status vq__judge(const vq__pass *pass, const vq__rule *u, const vq_ctx *ctx, vq_graph *g,
                            vq__fit *m)
 {
-    static const int order[] = { VQ__ASK_NUMBERS, VQ__ASK_KEYS, VQ__ASK_USES, VQ__ASK_TYPES, VQ__ASK_LAYOUTS };
+    static const int order[] = { VQ__ASK_NUMBERS, VQ__ASK_KEYS, VQ__ASK_USES, VQ__ASK_TYPES,
+                                 VQ__ASK_LAYOUTS };
     const vq_tensor *x = &g->value[g->node[m->node[0]].value[0]].t;
     const int64_t rows = x->rank > 1 ? x->shape[x->rank - 2] : 1;
     int i, j;

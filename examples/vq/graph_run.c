@@ -26,7 +26,7 @@ static void args_of(const vq_graph *g, const vq_node *n, vq_where where, void *c
     const vq_field *f = vq_op_fields(n->op, &count);
     (void)g;
     *a = n->args;
-    for (i = 0; i < n->reads + n->makes; i++) {              /* of BOTH the later, which is written */
+    for (i = 0; i < n->reads + n->makes; i++) {              /* of BOTH that which is made */
         vq_tensor *t = (vq_tensor *)(void *)(a->bytes + f[n->field[i]].offset);
         t->where = where;
         t->data = data ? data[n->value[i]] : NULL;
@@ -95,7 +95,8 @@ vq_status vq_graph_plan_make(const vq_graph *g, const vq_ctx *ctx, vq_graph_plan
         a.call.report = &r;
         s = vq_plan(ctx, n->op, a.bytes, &p.choice[i]);
         if (s) no(s, why, size, "%s%.0d: %s", n->line ? "line " : "", n->line, r.text);
-        if ((int64_t)p.choice[i].workspace_bytes > work) work = (int64_t)p.choice[i].workspace_bytes;
+        if ((int64_t)p.choice[i].workspace_bytes > work)
+            work = (int64_t)p.choice[i].workspace_bytes;
     }
     for (i = 0; !s && i < g->nodes; i++) {
         if (!changes(&g->node[i], &before, &after)) continue;
@@ -142,8 +143,8 @@ static vq_status run_opaque(const vq_graph *g, const vq_node *n, const vq_ctx *c
 }
 
 /* A copy is a cast to the same type: an op like any other, on the stream. */
-static vq_status copy(const vq_graph *g, const vq_ctx *ctx, void *stream, void *const *data, int from,
-                      int to, vq_report *r)
+static vq_status copy(const vq_graph *g, const vq_ctx *ctx, void *stream, void *const *data,
+                      int from, int to, vq_report *r)
 {
     vq_cast_args a = VQ_ZERO;
     a.call.stream = stream;
@@ -258,8 +259,8 @@ static void fill(const vq_tensor *t, int kind, int scale, uint64_t *state, unsig
 }
 
 /* What stands in for an opaque node: numbers that depend on every byte it reads. */
-static vq_status stand_in(void *user, const vq_ctx *ctx, void *stream, const vq_tensor *t, int reads,
-                          int makes)
+static vq_status stand_in(void *user, const vq_ctx *ctx, void *stream, const vq_tensor *t,
+                          int reads, int makes)
 {
     uint64_t state = 1;
     int i;
@@ -319,7 +320,8 @@ static vq_status bring(const vq_graph *g, vq_ctx *ctx, int kind, uint64_t seed,
         }
         memset(own, 0xa5, (size_t)bytes);
         for (c = v->name; *c; c++) state = state * 1099511628211u ^ (unsigned char)*c;
-        if (v->in && kind == VQ_INPUT_GIVEN && given) from = given->find(given->user, v->name, bytes);
+        if (v->in && kind == VQ_INPUT_GIVEN && given)
+            from = given->find(given->user, v->name, bytes);
         if (v->in && !from) fill(&v->t, kind, is_scale(g, i), &state, own, bytes);
         s = vq_mem_copy(ctx, data[i], from ? from : own, (size_t)bytes);
         free(own);

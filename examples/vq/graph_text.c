@@ -16,7 +16,8 @@ typedef struct reader {
 static vq_status wrong(reader *r, const char *fmt, ...)
 {
     va_list list;
-    int n = snprintf(r->why, r->size, "line %d, column %d: ", r->number, (int)(r->at - r->line) + 1);
+    int n = snprintf(r->why, r->size, "line %d, column %d: ", r->number,
+                     (int)(r->at - r->line) + 1);
     va_start(list, fmt);
     if (n >= 0 && (size_t)n < r->size) vsnprintf(r->why + n, r->size - (size_t)n, fmt, list);
     va_end(list);
@@ -61,9 +62,6 @@ static int find_value(const vq_graph *g, const char *name)
     while (i-- && strcmp(g->value[i].name, name)) {}
     return i;
 }
-
-/* A tensor that names value i to vq_graph_op(). */
-static vq_tensor handle(const vq_tensor *handles, int i) { return handles[i]; }
 
 static int read_extents(const char *p, vq_tensor *t)
 {
@@ -134,7 +132,8 @@ static vq_status read_op(reader *r, vq_graph *g, const vq_tensor *handles, vq_op
     memset(&args, 0, sizeof args);
     while ((n = next_word(r)) != 0) {
         char *value = n > 0 ? strchr(r->word, '=') : NULL, *late;
-        if (!value) return wrong(r, "found \"%.40s\", needed field=value", n > 0 ? r->word : "no text");
+        if (!value)
+            return wrong(r, "found \"%.40s\", needed field=value", n > 0 ? r->word : "no text");
         *value++ = 0;
         for (i = 0; i < count && strcmp(f[i].name, r->word); i++) {}
         if (i == count) return wrong(r, "%s has no field \"%.40s\"", vq_op_str(op), r->word);
@@ -150,12 +149,12 @@ static vq_status read_op(reader *r, vq_graph *g, const vq_tensor *handles, vq_op
         if (late) *late++ = 0;
         v = find_value(g, value);
         if (v < 0) return wrong(r, "there is no value \"%.40s\"", value);
-        *(vq_tensor *)(void *)(args.bytes + f[i].offset) = handle(handles, v);
+        *(vq_tensor *)(void *)(args.bytes + f[i].offset) = handles[v];
         if (!late) continue;
         r->at += late - value;
         v = find_value(g, late);
         if (v < 0) return wrong(r, "there is no value \"%.40s\"", late);
-        after = handle(handles, v);
+        after = handles[v];
     }
     if (vq_graph_op(g, op, args.bytes, after.rank ? &after : NULL, &why)) {
         r->at = begin;
@@ -180,7 +179,7 @@ static vq_status read_opaque(reader *r, vq_graph *g, const vq_tensor *handles)
         v = find_value(g, r->word);
         if (v < 0) return wrong(r, "there is no value \"%.40s\"", r->word);
         if (n == VQ_NODE_VALUES) return wrong(r, "needed %d values at most", VQ_NODE_VALUES);
-        t[n++] = handle(handles, v);
+        t[n++] = handles[v];
     }
     if (reads < 0) return wrong(r, "needed -> before what the node makes");
     if (vq_graph_opaque(g, name, t, reads, n - reads, &why)) {
@@ -240,7 +239,8 @@ static void say(writer *w, const char *fmt, ...)
 static void say_value(writer *w, const vq_value *v)
 {
     int i;
-    say(w, "%s%s%s %s", v->in ? "in " : "", v->out ? "out " : "", v->name, vq_dtype_str(v->t.dtype));
+    say(w, "%s%s%s %s", v->in ? "in " : "", v->out ? "out " : "", v->name,
+        vq_dtype_str(v->t.dtype));
     for (i = 0; i < v->t.rank; i++) say(w, "%s%lld", i ? "x" : " ", (long long)v->t.shape[i]);
     if (v->order) say(w, " %s", vq_order_str(v->order));
 }
@@ -279,7 +279,8 @@ static void say_node(writer *w, const vq_graph *g, const vq_node *n, int values)
                 reads && makes ? makes : "");
             continue;
         }
-        if (f[i].kind == VQ_FIELD_KEY) key = preset_of((const vq_key *)(const void *)(n->args.bytes + f[i].offset));
+        if (f[i].kind == VQ_FIELD_KEY)
+            key = preset_of((const vq_key *)(const void *)(n->args.bytes + f[i].offset));
         else if (f[i].kind == VQ_FIELD_RESULT
                  || (f[i].kind != VQ_FIELD_ACT
                      && !memcmp(n->args.bytes + f[i].offset, nothing.bytes, 4))) continue;
