@@ -699,6 +699,14 @@ static const vq__term *vq__term_of(const vq__part *p, int field)
     return i < 0 ? NULL : &p->term[i];
 }
 
+/* What a term asks of a text; of length 0: nothing. */
+static vq__piece vq__asks(const vq__term *t)
+{
+    vq__piece p = t->var < 0 ? t->word : t->glob;
+    if (t->var >= 0 && vq__is(p, "mid")) p.n = 0;            /* another pattern may ask the same */
+    return p;
+}
+
 /* May both patterns take the same nodes? Then chance would choose. */
 static int vq__rivals(const vq__rule *a, const vq__rule *b)
 {
@@ -716,9 +724,7 @@ static int vq__rivals(const vq__rule *a, const vq__rule *b)
                     && vq__ops[a->part[i].op].fields[j].kind <= VQ_FIELD_BOTH) return 0;
                 continue;
             }
-            if (!vq__overlap(t->var < 0 || !t->glob.n ? t->var < 0 ? t->word : u->glob : t->glob,
-                             u->var < 0 || !u->glob.n ? u->var < 0 ? u->word : t->glob : u->glob)
-                && (t->var < 0 || t->glob.n) && (u->var < 0 || u->glob.n)) return 0;
+            if (vq__asks(t).n && vq__asks(u).n && !vq__overlap(vq__asks(t), vq__asks(u))) return 0;
             if (t->var < 0 || u->var < 0) continue;
             if (pair[t->var] >= 0 && pair[t->var] != u->var) return 0;       /* wired otherwise */
             pair[t->var] = u->var;
