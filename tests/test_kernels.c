@@ -128,6 +128,33 @@ static void many_rows_and_wide_rows_work(void)
             }
 }
 
+/* bf16, aligned, without gaps: what the kernels that keep a row in registers take. */
+static void rows_that_registers_hold_give_the_bytes_of_the_reference(void)
+{
+    static const char *const names[] = { "quant", "act_mul_quant", "rms_norm", "rms_norm_quant" };
+    static const int keys[] = { VQ_KEY_FP8_TOKEN, VQ_KEY_FP8_STATIC, VQ_KEY_FP8_GROUP128,
+                                VQ_KEY_INT8_TOKEN, VQ_KEY_INT8_GROUP128, VQ_KEY_FP8_STATIC_TOKEN };
+    static const int64_t cols[] = { 8, 136, 1024, 1032, 2880, 4096, 7168, 8192 };
+    int o, k, c, turn, n = 0;
+    START();
+    for (o = 0; o < COUNT(names); o++)
+        for (k = 0; k < COUNT(keys); k++)
+            for (c = 0; c < COUNT(cols); c++)
+                for (turn = 0; turn < 2; turn++) {
+                    wish w = anything();
+                    w.op = (int)vq_op_of(names[o]);
+                    if (w.op == VQ_OP_NONE) continue;
+                    w.key = keys[k];
+                    w.rows = turn ? cols[c] < 1024 ? 259 : 1 : 3;
+                    w.cols = cols[c];
+                    w.type = VQ_BF16;
+                    w.aligned = 1;
+                    w.gaps = 0;
+                    n += try_case(&w);
+                }
+    CHECKF(n > 200, "%d", n);
+}
+
 static void an_extent_of_zero_launches_nothing_or_writes_nothing(void)
 {
     static const int64_t none[][2] = { {0, 0}, {0, 128}, {7, 0} };
@@ -216,6 +243,7 @@ VQ_TEST_MAIN(T(every_preset_gives_the_bytes_of_the_reference),
              T(every_type_gives_the_bytes_of_the_reference),
              T(every_code_of_16_bits_gives_the_bytes_of_the_reference),
              T(many_rows_and_wide_rows_work),
+             T(rows_that_registers_hold_give_the_bytes_of_the_reference),
              T(an_extent_of_zero_launches_nothing_or_writes_nothing),
              T(every_layout_gives_the_bytes_of_the_reference),
              T(every_kernel_of_the_library_was_reached),
