@@ -4691,8 +4691,8 @@ static int vq__symbol(void *lib, const char *name, void *fn, size_t size)
 #if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
 static VQ__UNUSED int vq__cpu_f16c(void)
 {
-    uint32_t a = 1, b, c = 0, d;
-    __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    uint32_t a = 1, c = 0;
+    __asm__("cpuid" : "+a"(a), "+c"(c) : : "ebx", "edx");
     return (int)(c >> 29 & 1u);
 }
 #endif
