@@ -150,7 +150,8 @@ VQ_API int       vq_fuser_counts(const vq_fuser *f, vq_fuse_count *rows, int cap
 typedef struct vq_receipt {
     const char *pass, *pattern;
     int         matched;
-    int         asked;                /* of a miss: how many questions it passed */
+    int         asked, others;        /* of a miss: how many questions it passed, and how many
+                                         patterns came as far */
     char        at[VQ_NAME_SIZE];     /* a value that the last of the nodes makes */
     vq_report   why;
     int64_t     bytes_saved;          /* neither read nor written */
@@ -931,6 +932,13 @@ static void vq__drop(vq_graph *g, int v)
         }
 }
 
+static int vq__took(const vq__rule *u, const vq__fit *m, int node)
+{
+    int i = u->match;
+    while (i-- && m->node[i] != node) {}
+    return i >= 0;
+}
+
 /* g with the nodes replaced, if ctx has what that takes. */
 static vq_status vq__put(const vq__rule *u, const vq_ctx *ctx, vq_graph *g, vq__fit *m)
 {
@@ -939,15 +947,16 @@ static vq_status vq__put(const vq__rule *u, const vq_ctx *ctx, vq_graph *g, vq__
     vq_choice choice;
     vq_any_args a;
     vq_node n;
-    int i, j, line = 0;
+    int i, j, line = 0, last = 0;
     if (vq_graph_copy(g, &to)) return vq__refuse(r, VQ_GUARD_ALLOC, "the graph", 0, 0);
-    for (i = to.nodes = 0; i < g->nodes; i++) {
-        for (j = 0; j < u->match && m->node[j] != i; j++) {}
-        if (j == u->match) { to.node[to.nodes++] = g->node[i]; continue; }
-        if (g->node[i].line > line) line = g->node[i].line;
-        for (j = 0; j < g->node[i].makes; j++)
-            to.value[g->node[i].value[g->node[i].reads + j]].maker = -1;
+    for (i = 0; i < u->match; i++) {
+        const vq_node *gone = &g->node[m->node[i]];
+        if (m->node[i] > last) last = m->node[i];
+        if (gone->line > line) line = gone->line;
+        for (j = 0; j < gone->makes; j++) to.value[gone->value[gone->reads + j]].maker = -1;
     }
+    for (i = to.nodes = 0; i < last; i++)                    /* the new ones where the last was */
+        if (!vq__took(u, m, i)) to.node[to.nodes++] = g->node[i];
     for (i = 0; i < u->replace && !r->status; i++) {
         const vq__part *p = &u->part[VQ__NODES + i];
         int after = -1;
@@ -970,6 +979,7 @@ static vq_status vq__put(const vq__rule *u, const vq_ctx *ctx, vq_graph *g, vq__
         a.call.report = r;
         if (!vq_plan(ctx, p->op, a.bytes, &choice)) vq__add_node(&to, &n, r);
     }
+    for (i = last + 1; i < g->nodes && !r->status; i++) vq__add_node(&to, &g->node[i], r);
     for (i = 0; i < u->vars && !r->status; i++) {
         if (u->wild[i] || !u->between[i] || m->value[i] < 0) continue;
         vq__drop(&to, m->value[i]);
@@ -1029,7 +1039,10 @@ static vq_receipt *vq__enter(vq__ledger *l, const vq__pass *pass, const vq__rule
         if (miss && !l->row[i].matched && l->row[i].pass == pass->name && !strcmp(l->row[i].at, at))
             break;
     row = &l->row[i];
-    if (i < l->rows && row->asked >= miss->asked) return row;
+    if (i < l->rows && row->asked >= miss->asked) {
+        row->others += row->asked == miss->asked && row->pattern != u->p->name;
+        return row;
+    }
     l->rows += i == l->rows;
     memset(row, 0, sizeof *row);
     vq__copy_name(row->at, sizeof row->at, at);
@@ -1158,6 +1171,7 @@ int vq_receipt_text(const vq_receipt *rows, int count, char *out, size_t size)
         vq__format(line, sizeof line, "%s %s: %s%s%s", w->matched ? "fused" : "not  ", w->at, name,
                    w->matched ? "" : ": ", w->matched ? "" : w->why.text);
         vq__say(&t, line);
+        if (w->others) vq__say_number(&t, "; as far came other patterns: ", w->others);
         if (w->matched) vq__say_number(&t, ", bytes saved ", w->bytes_saved);
         if (w->matched) vq__say_number(&t, ", launches saved ", w->launches_saved);
         vq__format(line, sizeof line, ", %.3f us of memory time", w->us_saved);
