@@ -109,6 +109,7 @@ build/libvq_standin_%.so: build/standin_kernels.o build/standin_%.o
 build/libstandin_faults_%.so: build/standin_faults.o build/standin_%.o
 	$(CXX) -shared $^ -o $@ -ldl -lpthread
 build/test_kernels build/fuzz_kernels: tests/standin/differ.h tests/standin/standin.h $(STANDINS)
+build/test_gated build/test_norms: tests/refused.h
 build/test_graph build/test_graph_gpu: $(wildcard examples/vq/graph*) | $(STANDINS)
 
 # A kernel library exports its one symbol, and nothing that the compiler adds.
