@@ -28,9 +28,10 @@ import mpmath
 import numpy as np
 
 sys.dont_write_bytecode = True
+from cases import case, skip, sums
 import record
 import rules
-from rules import BF16, F16, F32, case, skip
+from rules import BF16, F16, F32
 
 ROOT = rules.ROOT
 TYPES = {F32: "f32", F16: "f16", BF16: "bf16"}
@@ -830,9 +831,7 @@ def main():
         skip("vq_run_writes_numpy's_bytes", "%s is not built" % o.tool)
     for act, (_, off, x) in acts.worst.items():
         print("f32 %-12s off by %.3f steps at most, at %r" % (act, off, float(x)))
-    print("norms.py: %d passed, %d failed%s" % (
-        rules.passed, rules.failed, ", %d skipped" % rules.skipped if rules.skipped else ""))
-    return int(rules.failed != 0)
+    return sums("norms.py")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import tempfile
 import ml_dtypes as ml
 import numpy as np
 
+from cases import case, skip, sums
 import rules
 from rules import BF16, F16, F32, Key
 from weights import save
@@ -33,30 +34,6 @@ PERCENTS = ("50", "99.9", "100", "25", "1", "99.99", "0.001")
 HISTOGRAMS = (("0.5", 100), ("0.1", 2048), ("448", 7), ("3.4e38", 3), ("1e-3", 65537), ("1", 1))
 REQUANTS = ("fp8_token", "mxfp4", "int8_token_azp", "fp8_block128", "nvfp4", "mxfp8")
 SCALE2 = "37.5"
-
-passed = failed = skipped = 0
-
-
-def case(name, errors):
-    global passed, failed
-    print("  %-58s %s" % (name, "ok" if not errors else ""))
-    for e in errors[:5]:
-        print("    " + e)
-    if errors:
-        print("    FAILED")
-        failed += 1
-    else:
-        passed += 1
-
-
-def skip(name, why):
-    global skipped, failed
-    print("  %-58s %s (skipped)" % (name, why))
-    if os.environ.get("CI"):
-        failed += 1
-    else:
-        skipped += 1
-
 
 # --- the tool ---------------------------------------------------------------------
 
@@ -483,9 +460,7 @@ def main():
             calibration(tool, kind, x)
             requants(tool, kind, x, o.v)
             comparisons(tool, kind, x, o.v)
-    print("observe.py: %d passed, %d failed%s" % (passed, failed,
-                                                  ", %d skipped" % skipped if skipped else ""))
-    return failed != 0
+    return sums("observe.py")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ import tempfile
 import ml_dtypes as ml
 import numpy as np
 
+from cases import case, skip, sums
+
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 F32, BF16, F16 = np.dtype(np.float32), np.dtype(ml.bfloat16), np.dtype(np.float16)
 
@@ -114,30 +116,6 @@ FLOATS = {
 }
 INTS = {"int8": (8, -128, 127), "uint8": (8, 0, 255), "int4": (4, -8, 7), "uint4": (4, 0, 15)}
 WIDE = {"f32": F32, "f16": F16, "bf16": BF16}
-
-passed = failed = skipped = 0
-
-
-def case(name, errors):
-    global passed, failed
-    print("  %-58s %s" % (name, "ok" if not errors else ""))
-    for e in errors[:5]:
-        print("    " + e)
-    if errors:
-        print("    FAILED")
-        failed += 1
-    else:
-        passed += 1
-
-
-def skip(name, why):
-    global skipped, failed
-    print("  %-58s %s (skipped)" % (name, why))
-    if os.environ.get("CI"):
-        failed += 1
-    else:
-        skipped += 1
-
 
 # --- vq.h -----------------------------------------------------------------------
 
@@ -574,9 +552,7 @@ def main():
                 if key.takes(x.shape):
                     errors += round_trip(lib, key, x, name, 3, g2)[0]
         case(key.name + "_of_nasty_weights_is_numpy's", errors)
-    print("rules.py: %d passed, %d failed%s" % (passed, failed,
-                                                ", %d skipped" % skipped if skipped else ""))
-    return failed != 0
+    return sums("rules.py")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ import tempfile
 import ml_dtypes
 import numpy as np
 
+from cases import case, skip, sums
+
 F32 = np.float32
 BF16 = np.dtype(ml_dtypes.bfloat16)
 F16 = np.dtype(np.float16)
@@ -43,30 +45,6 @@ NAN_STAYS = "float8_e4m3fn/f32/-1x-1/static/max448/x.inv.s"
 KEYS[NAN_STAYS] = (-1, -1, "given", "inv", None)
 REAL = ("fp8_static", "fp8_token", "fp8_group128")
 ELEMS = ((FN, 448.0, 0x7F), (FNUZ, 224.0, 0x80))
-
-passed = failed = skipped = 0
-
-
-def case(name, errors):
-    global passed, failed
-    print("  %-58s %s" % (name, "ok" if not errors else ""))
-    for e in errors[:5]:
-        print("    " + e)
-    if errors:
-        print("    FAILED")
-        failed += 1
-    else:
-        passed += 1
-
-
-def skip(name, why):
-    global skipped, failed
-    print("  %-58s %s (skipped)" % (name, why))
-    if os.environ.get("CI"):
-        failed += 1
-    else:
-        skipped += 1
-
 
 # --- files --------------------------------------------------------------------
 
@@ -356,9 +334,7 @@ def main():
         tool = Tool(o.tool, d)
         synthetic(tool)
         real(tool, o.v)
-    print("weights.py: %d passed, %d failed%s" % (passed, failed,
-                                                  ", %d skipped" % skipped if skipped else ""))
-    return failed != 0
+    return sums("weights.py")
 
 
 if __name__ == "__main__":
