@@ -110,6 +110,7 @@ build/libstandin_faults_%.so: build/standin_faults.o build/standin_%.o
 	$(CXX) -shared $^ -o $@ -ldl -lpthread
 build/test_kernels build/fuzz_kernels: tests/standin/differ.h tests/standin/standin.h $(STANDINS)
 build/test_gated build/test_norms: tests/refused.h
+build/test_compare build/test_observe build/test_requant: tests/boxes.h tests/cpus.h
 build/test_graph build/test_graph_gpu: $(wildcard examples/vq/graph*) | $(STANDINS)
 
 # A kernel library exports its one symbol, and nothing that the compiler adds.

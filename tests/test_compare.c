@@ -8,9 +8,7 @@
 #define VQ_IMPLEMENTATION
 #include "../vq.h"
 #include "vq_test.h"
-
-#define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
-#define MORE(a)  ((a)[t_rand() % (uint32_t)COUNT(a)])
+#include "cpus.h"
 
 /* --- formats --------------------------------------------------------------- */
 
@@ -129,27 +127,11 @@ static int64_t steps_between(vq_dtype t, double x, double y)
 
 /* --- contexts and calls ---------------------------------------------------- */
 
-static vq_ctx   *cpus[3];                /* as it is, and without its widest instructions */
-static vq_report why;
-
-static void stop(void)
-{
-    int i;
-    for (i = 0; i < COUNT(cpus); i++) vq_free(cpus[i]);
-}
-
 static void start(void)
 {
-    static const uint32_t without[] = { 0, VQ_CAP(AVX512), VQ_CAP(AVX512) | VQ_CAP(AVX2) };
     int i;
     if (cpus[0]) return;
-    atexit(stop);
-    for (i = 0; i < COUNT(cpus); i++) {
-        vq_desc d = VQ_ZERO;
-        d.backend = VQ_CPU;
-        d.without = without[i];
-        CHECK(vq_init(&d, &cpus[i]) == VQ_OK);
-    }
+    start_cpus();
     for (i = 0; i < COUNT(formats); i++)
         if (formats[i].bits <= 8) sizes[formats[i].t] = sorted_values(formats[i].t,
                                                                       lists[formats[i].t]);

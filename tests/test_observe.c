@@ -11,34 +11,10 @@
 #define VQ_IMPLEMENTATION
 #include "../vq.h"
 #include "vq_test.h"
-
-#define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
-#define MORE(a)  ((a)[t_rand() % (uint32_t)COUNT(a)])
+#include "boxes.h"
+#include "cpus.h"
 
 static const vq_dtype wides[] = { VQ_F32, VQ_F16, VQ_BF16 };
-static vq_ctx        *cpus[3];           /* as it is, and without its widest instructions */
-static vq_report      why;
-
-static void stop(void)
-{
-    int i;
-    for (i = 0; i < COUNT(cpus); i++) vq_free(cpus[i]);
-}
-
-static void start(void)
-{
-    static const uint32_t without[] = { 0, VQ_CAP(AVX512), VQ_CAP(AVX512) | VQ_CAP(AVX2) };
-    int i;
-    if (cpus[0]) return;
-    atexit(stop);
-    for (i = 0; i < COUNT(cpus); i++) {
-        vq_desc d = VQ_ZERO;
-        d.backend = VQ_CPU;
-        d.without = without[i];
-        CHECK(vq_init(&d, &cpus[i]) == VQ_OK);
-    }
-}
-
 static vq_status call_on(const vq_ctx *vq, vq_op op, const void *args)
 {
     switch (op) {
@@ -78,44 +54,6 @@ static int runs(vq_op op, void *args)
 }
 
 /* --- tensors in memory ----------------------------------------------------- */
-
-typedef struct {
-    vq_tensor t;
-    uint8_t  *mem, *was;                 /* the block, and what it has to be */
-    size_t    size;
-} box;
-
-static box box_of(vq_tensor t)
-{
-    size_t skip = t_rand() % 8, i;
-    box b;
-    b.t = t;
-    b.size = 32 + skip + (size_t)vq_tensor_bytes(t) + (skip % 2 ? 0 : 32);   /* or to the end */
-    b.mem = (uint8_t *)malloc(b.size);
-    b.was = (uint8_t *)malloc(b.size);
-    for (i = 0; i < b.size; i++) b.mem[i] = (uint8_t)(t_rand() >> 24);
-    memcpy(b.was, b.mem, b.size);
-    b.t.data = b.mem + 32 + skip;
-    return b;
-}
-
-static box copy_of(const box *of)
-{
-    box b = *of;
-    if (!of->mem) return b;
-    b.mem = (uint8_t *)malloc(b.size);
-    b.was = (uint8_t *)malloc(b.size);
-    memcpy(b.mem, of->mem, b.size);
-    memcpy(b.was, of->mem, b.size);
-    b.t.data = b.mem + ((uint8_t *)of->t.data - of->mem);
-    return b;
-}
-
-static void drop(box *b)
-{
-    if (b->mem) { free(b->mem); free(b->was); }
-    b->mem = NULL;
-}
 
 static vq_tensor strided(vq_dtype t, int64_t rows, int64_t cols, int64_t row, int64_t col)
 {
@@ -479,7 +417,7 @@ static const int64_t some_cols[] = { 1, 5, 7, 16, 33, 31, 64, 129, 100, 3, 47, 2
 static void amax_and_minmax_are_those_of_each_group(void)
 {
     int id, i;
-    start();
+    start_cpus();
     for (id = 0; id < VQ_KEY_COUNT; id++)
         for (i = 0; i < 2 * KINDS; i++) {
             vq_key k = vq_key_preset((vq_key_id)id);
@@ -505,7 +443,7 @@ static void wide_and_tall_matrices_have_the_statistics_of_small_ones(void)
         { "int8/f32/-1x1/dyn/amax.div127/x.div.s", 4001, 3 },
     };
     int i, j;
-    start();
+    start_cpus();
     for (i = 0; i < COUNT(cases); i++)
         for (j = 0; j < 3; j++) {
             vq_key k = key_of(cases[i].key);
@@ -547,7 +485,7 @@ static void nan_infinity_and_minus_zero_are_as_said(void)
     static const uint32_t half_inf[] = { 0x3c00, 0xfc00 }, brain_inf[] = { 0x7f80, 0xff80 };
     static const uint32_t half_tiny[] = { 0x0001, 0x8001 };
     const uint32_t none_lo = 0x7f800000, none_hi = 0xff800000, nan = 0x7fc00000;
-    start();
+    start_cpus();
     row_has("fp8_token", VQ_F32, zeros, 2, 0, 0, 0);
     row_has("int8_token", VQ_F32, zeros, 2, 0, 0, 0);
     row_has("fp8_token", VQ_F32, nans, 2, 0, none_lo, none_hi);
@@ -591,7 +529,7 @@ static box slice(const box *x, int64_t r0, int64_t rows, int64_t c0, int64_t col
 static void running_over_batches_is_one_call_on_all(void)
 {
     int i;
-    start();
+    start_cpus();
     for (i = 0; i < 2000; i++) {
         vq_key k = random_key();
         int64_t rows, cols, r, c, nr, nc, gr, gc;
@@ -635,7 +573,7 @@ static void running_over_batches_is_one_call_on_all(void)
 static void running_takes_what_it_finds(void)
 {
     int i, n;
-    start();
+    start_cpus();
     for (i = 0; i < 600; i++) {
         vq_key k = i < VQ_KEY_COUNT ? vq_key_preset((vq_key_id)i) : random_key();
         int64_t rows = whole(&k, k.group_rows, MORE(some_rows)), g, h;
@@ -790,7 +728,7 @@ static int static_is_dynamic(const vq_key *key, vq_dtype t, int64_t rows, int64_
 static void static_after_calibration_is_dynamic_under_every_preset(void)
 {
     int id, kind, i, seen = 0;
-    start();
+    start_cpus();
     for (id = 0; id < VQ_KEY_COUNT; id++) {
         vq_key k = vq_key_preset((vq_key_id)id);
         if (k.flags & VQ_KEY_STATIC) continue;
@@ -809,7 +747,7 @@ static void static_after_calibration_is_dynamic_under_every_preset(void)
 static void static_after_calibration_is_dynamic_under_other_keys(void)
 {
     int i, n, rules[VQ_SCALE_RULE_COUNT] = { 0 };
-    start();
+    start_cpus();
     for (i = 0; i < COUNT(others); i++)
         for (n = 0; n < 60; n++) {
             vq_key k = key_of(others[i]);
@@ -832,7 +770,7 @@ static void wide_and_tall_matrices_calibrate(void)
         "deepseek_block128_ue8m0", "int8/f16/1x1/dyn/range.div255/x.inv.s/asym",
         "float8_e4m3fn/ue4m3/1x2/dyn/amax.inv448/x.div.s" };
     int i;
-    start();
+    start_cpus();
     for (i = 0; i < COUNT(keys); i++) {
         vq_key k = key_of(keys[i]);
         static_is_dynamic(&k, VQ_BF16, 2, 16384 + 32, KINDS);
@@ -849,7 +787,7 @@ static void a_range_without_zero_is_stretched_to_it(void)
         "uint4/f16/1x-1/dyn/range.div15/x.div.s/asym",
             "uint8/bf16/1x-1/dyn/range.div200/x.inv.s/asym" };
     int i, j;
-    start();
+    start_cpus();
     for (i = 0; i < COUNT(keys); i++)
         for (j = 0; j < COUNT(ranges); j++) {
             vq_key k = key_of(keys[i]);
@@ -875,7 +813,7 @@ static void a_range_with_a_nan_makes_the_scale_nan(void)
 {
     static const float ranges[][2] = { { NAN, 1 }, { -1, NAN }, { NAN, NAN } };
     int i;
-    start();
+    start_cpus();
     for (i = 0; i < COUNT(ranges); i++) {
         vq_key k = key_of(i & 1 ? "uint4/float8_e8m0fnu/1x32/dyn/range.div15/x.div.s/asym"
                                 : "int8_token_azp");
@@ -913,7 +851,7 @@ static void worked_amaxes_have_their_scales(void)
     static const char *const floats[] = { "fp8_token", "int8_token", "fp8_group128", "aiter_token",
         "float4_e2m1fn/f32/1x7/dyn/amax.rceil5/x.div.s", "deepseek_block128_ue8m0" };
     int i;
-    start();
+    start_cpus();
     scale_of_amax("fp8_token", 7.6875f, 1, 0x3c8c9249);
     scale_of_amax("vllm_triton_group128", 7.6875f, 1, 0x3c8c924a);
     scale_of_amax("fp8_token", 0, 1, bits_of(4.359654e-6f));
@@ -940,7 +878,7 @@ static void worked_amaxes_have_their_scales(void)
 static void a_static_key_is_the_same_but_for_what_makes_scales(void)
 {
     int i;
-    start();
+    start_cpus();
     for (i = 0; i < 2000; i++) {
         vq_key k = i < VQ_KEY_COUNT ? vq_key_preset((vq_key_id)i) : random_key(),
             s = vq_key_static(k);
@@ -1049,7 +987,7 @@ static void a_histogram_counts_each_magnitude_in_its_bin(void)
     static const vq_key any = VQ_ZERO;
     vq_key k = any;
     int i;
-    start();
+    start_cpus();
     k.group_rows = 1;
     k.group_cols = 8;
     k.code_max = 1;
@@ -1077,7 +1015,7 @@ static void histograms_of_batches_add_up_in_any_order(void)
     static const vq_key any = VQ_ZERO;
     vq_key k = any;
     int i, n;
-    start();
+    start_cpus();
     k.group_rows = 1;
     k.group_cols = 8;
     k.code_max = 1;
@@ -1115,7 +1053,7 @@ static void a_bin_counts_past_thirty_two_bits(void)
     box x = VQ_ZERO, counts;
     int64_t want[2] = { 0, 0 };
     int i;
-    start();
+    start_cpus();
     x = rows_box(VQ_BF16, 64, 512);
     counts = counts_box(2);
     for (i = 0; i < 64 * 512; i++) set(&x.t, i / 512, i % 512, i % 8 ? 0x3f80 : 0x3f40);
@@ -1142,7 +1080,7 @@ static void worked_values_are_in_their_bins(void)
             1e-45f, 8, 7 }, { 0.9999999f, 2, 2, 0 },
     };
     int i, b;
-    start();
+    start_cpus();
     for (i = 0; i < COUNT(rows); i++) {
         box x = rows_box(VQ_F32, 1, 1), counts = counts_box(rows[i].bins);
         set(&x.t, 0, 0, bits_of(rows[i].x));
@@ -1180,7 +1118,7 @@ static void a_percentile_of_a_histogram_is_the_edge_of_its_bin(void)
     static const int64_t one[] = { 1 }, none[] = { 0, 0, 0 }, gap[] = { 0, 5, 0, 0, 5, 0 };
     static const int64_t four[] = { 1, 1, 1, 1 };
     int i, j;
-    start();
+    start_cpus();
     CHECK(bits_of(vq_histogram_percentile(none, 3, 7, 50)) == 0);
     CHECK(bits_of(vq_histogram_percentile(none, 3, 7, 100)) == 0);
     CHECK(vq_histogram_percentile(one, 1, 7, 1e-30f) == 7);
@@ -1277,7 +1215,7 @@ static void percentile_is_right(const vq_key *k, vq_dtype t, int64_t rows, int64
 static void a_percentile_is_that_of_the_sorted_magnitudes(void)
 {
     int id, i;
-    start();
+    start_cpus();
     for (id = 0; id < VQ_KEY_COUNT; id++)
         for (i = 0; i < KINDS; i++) {
             vq_key k = vq_key_preset((vq_key_id)id);
@@ -1296,7 +1234,7 @@ static void a_percentile_is_that_of_the_sorted_magnitudes(void)
 static void every_edge_of_a_percentile_is_met(void)
 {
     int n, i, step;
-    start();
+    start_cpus();
     for (n = 1; n <= 40; n++)
         for (i = 0; i <= n; i++)
             for (step = -1; step <= 1; step++) {
@@ -1320,7 +1258,7 @@ static void every_edge_of_a_percentile_is_met(void)
 static void a_percentile_of_100_is_the_amax(void)
 {
     int i;
-    start();
+    start_cpus();
     for (i = 0; i < 1500; i++) {
         vq_key k = i < VQ_KEY_COUNT ? vq_key_preset((vq_key_id)i) : random_key();
         int64_t rows = whole(&k, k.group_rows, MORE(some_rows));
@@ -1343,7 +1281,7 @@ static void an_extent_of_zero_writes_nothing(void)
 {
     static const int shapes[][2] = { { 0, 1 }, { 5, 0 }, { 0, 0 }, { 0, 128 } };
     int i, n, running;
-    start();
+    start_cpus();
     for (i = 0; i < VQ_KEY_COUNT; i++)
         for (n = 0; n < COUNT(shapes); n++)
             for (running = 0; running < 2; running++) {
@@ -1418,7 +1356,7 @@ static void the_fields_of_an_op_are_those_of_its_args(void)
         FIELD(calibrate, IN, lo), FIELD(calibrate, IN, hi), FIELD(calibrate, IN, bound),
         FIELD(calibrate, IN, scale2), FIELD(calibrate, OUT, scale), FIELD(calibrate, OUT, zero) };
     int n = 77;
-    start();
+    start_cpus();
     fields_are(VQ_OP_AMAX, amax, COUNT(amax));
     fields_are(VQ_OP_MINMAX, minmax, COUNT(minmax));
     fields_are(VQ_OP_HISTOGRAM, histogram, COUNT(histogram));
@@ -1535,7 +1473,7 @@ static void refused(vq_op op, any_args a, int planned, vq_guard guard, const cha
 static void start_room(void)
 {
     size_t i;
-    start();
+    start_cpus();
     for (i = 0; i < sizeof room; i++) room[i] = (uint8_t)(t_rand() >> 24);
     memcpy(before, room, sizeof room);
 }

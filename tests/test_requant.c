@@ -8,72 +8,10 @@
 #define VQ_IMPLEMENTATION
 #include "../vq.h"
 #include "vq_test.h"
-
-#define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
-#define MORE(a)  ((a)[t_rand() % (uint32_t)COUNT(a)])
-
-static vq_ctx   *cpus[3];                /* as it is, and without its widest instructions */
-static vq_report why;
-
-static void stop(void)
-{
-    int i;
-    for (i = 0; i < COUNT(cpus); i++) vq_free(cpus[i]);
-}
-
-static void start(void)
-{
-    static const uint32_t without[] = { 0, VQ_CAP(AVX512), VQ_CAP(AVX512) | VQ_CAP(AVX2) };
-    int i;
-    if (cpus[0]) return;
-    atexit(stop);
-    for (i = 0; i < COUNT(cpus); i++) {
-        vq_desc d = VQ_ZERO;
-        d.backend = VQ_CPU;
-        d.without = without[i];
-        CHECK(vq_init(&d, &cpus[i]) == VQ_OK);
-    }
-}
+#include "boxes.h"
+#include "cpus.h"
 
 /* --- tensors in memory ----------------------------------------------------- */
-
-typedef struct {
-    vq_tensor t;
-    uint8_t  *mem, *was;                 /* the block, and what it has to be */
-    size_t    size;
-} box;
-
-static box box_of(vq_tensor t)
-{
-    size_t skip = t_rand() % 8, i;
-    box b;
-    b.t = t;
-    b.size = 32 + skip + (size_t)vq_tensor_bytes(t) + (skip % 2 ? 0 : 32);   /* or to the end */
-    b.mem = (uint8_t *)malloc(b.size);
-    b.was = (uint8_t *)malloc(b.size);
-    for (i = 0; i < b.size; i++) b.mem[i] = (uint8_t)(t_rand() >> 24);
-    memcpy(b.was, b.mem, b.size);
-    b.t.data = b.mem + 32 + skip;
-    return b;
-}
-
-static box copy_of(const box *of)
-{
-    box b = *of;
-    if (!of->mem) return b;
-    b.mem = (uint8_t *)malloc(b.size);
-    b.was = (uint8_t *)malloc(b.size);
-    memcpy(b.mem, of->mem, b.size);
-    memcpy(b.was, of->mem, b.size);
-    b.t.data = b.mem + ((uint8_t *)of->t.data - of->mem);
-    return b;
-}
-
-static void drop(box *b)
-{
-    if (b->mem) { free(b->mem); free(b->was); }
-    b->mem = NULL;
-}
 
 static box rows_box(vq_dtype t, int64_t rows, int64_t cols)      /* rows apart, or not */
 {
@@ -479,7 +417,7 @@ static void requant_is_dequant_and_quant_for_every_pair_of_keys(void)
 {
     static const int rows[] = { 1, 3, 5, 2 }, cols[] = { 1, 7, 16, 33, 64, 130, 47 };
     int i, j, n;
-    start();
+    start_cpus();
     for (i = 0; i < COUNT(keys); i++)
         for (j = 0; j < COUNT(keys); j++)
             for (n = 0; n < (t_exhaustive ? 50 : 5); n++)
@@ -489,7 +427,7 @@ static void requant_is_dequant_and_quant_for_every_pair_of_keys(void)
 static void every_preset_is_requantized_to_and_from(void)
 {
     int id;
-    start();
+    start_cpus();
     for (id = 0; id < VQ_KEY_COUNT; id++) {
         vq_key k = vq_key_preset((vq_key_id)id);
         is_two_ops(k, key_of("mxfp4"), 3, 70);
@@ -507,7 +445,7 @@ static void wide_and_tall_matrices_are_requantized(void)
         { "int4_static_group32_asym", "nvfp4" }, { "fp8_static", "fp8_group64" },
     };
     int i;
-    start();
+    start_cpus();
     for (i = 0; i < COUNT(pairs); i++) {
         is_two_ops(key_of(pairs[i][0]), key_of(pairs[i][1]), 2, 20000);
         is_two_ops(key_of(pairs[i][0]), key_of(pairs[i][1]), 1500, 5);
@@ -541,7 +479,7 @@ static void the_numbers_of_worked_rows_are_right(void)
     static const int some[] = { 1, 2, -3, 10, 100 }, zeros[] = { 0, 0, 0 };
     static const int nans[] = { 0x7f, 0x38, 0xff, 0x38 };
     vq_requant_result e;
-    start();
+    start_cpus();
     e = of_row(int8, 1, int8, some, 5, 1);
     CHECK(e.count == 5 && !e.changed && !e.moved && !e.skipped && e.max_error == 0);
     CHECK(e.at[0] == 0 && e.at[1] == 0 && e.signal == 10114 && e.noise == 0 && isinf(e.sqnr_db));
@@ -594,7 +532,7 @@ static void an_extent_of_zero_writes_no_tensor(void)
 {
     static const int shapes[][2] = { { 0, 5 }, { 5, 0 }, { 0, 0 } };
     int i, j;
-    start();
+    start_cpus();
     for (i = 0; i < COUNT(keys); i++)
         for (j = 0; j < COUNT(shapes); j++) {
             vq_key k = key_of(keys[i]), from = key_of("int8_static_tensor");
@@ -706,7 +644,7 @@ static void refused(vq_requant_args a, int planned, vq_guard guard, const char *
 static void start_room(void)
 {
     size_t i;
-    start();
+    start_cpus();
     for (i = 0; i < sizeof room; i++) room[i] = (uint8_t)(t_rand() >> 24);
     memcpy(before, room, sizeof room);
 }
