@@ -334,6 +334,13 @@ static vq_status vq__add_node(vq_graph *g, const vq_node *n, vq_report *r)
     return VQ_OK;
 }
 
+static int vq__alike(const vq_tensor *a, const vq_tensor *b)
+{
+    const size_t n = (size_t)a->rank * sizeof *a->shape;
+    return a->dtype == b->dtype && a->layout == b->layout && a->rank == b->rank
+        && !memcmp(a->shape, b->shape, n) && !memcmp(a->stride, b->stride, n);
+}
+
 /* The node of an op, from args with handles; after: what a BOTH field becomes, or -1. Of the args
    only the fields count, so that padding is the same in all. */
 static vq_status vq__op_node(const vq_graph *g, vq_op op, const void *args, int after, vq_node *n,
@@ -364,7 +371,7 @@ static vq_status vq__op_node(const vq_graph *g, vq_op op, const void *args, int 
                 return vq__refuse(r, VQ_GUARD_UNUSED, "running", 0, 0);
             if (v.arg[i].out != pass && !both) continue;
             value = both && pass == VQ__OUT ? after : vq__value_id(g, v.arg[i].t);
-            if (value < 0 || vq_tensor_bytes(*v.arg[i].t) != vq_tensor_bytes(g->value[value].t))
+            if (value < 0 || !vq__alike(v.arg[i].t, &g->value[value].t))
                 return vq__refuse(r, VQ_GUARD_PRESENT, both && pass ? "after" : v.arg[i].name, 0,
                                   0);
             used |= both;
