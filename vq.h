@@ -22,7 +22,8 @@ QUICK START
       if (vq_quant(vq, &a) != VQ_OK) ...                // a.call.report says why
       vq_free(vq);
 
-   examples/01_quantize.c is this as a program.
+   examples/01_quantize.c is this as a program; examples/vq/graph.h, a part in a file of its own,
+   has the passes that fuse a list of ops.
 
 DOES NOT
 
