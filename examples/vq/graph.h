@@ -42,7 +42,7 @@ extern "C" {
 enum { VQ_NAME_SIZE = 32, VQ_NODE_VALUES = 12, VQ_ARGS_SIZE = 1280 };
 
 typedef struct vq_value {
-    char      name[VQ_NAME_SIZE];     /* letters, digits, _ and ., no op's name */
+    char      name[VQ_NAME_SIZE];     /* letters, digits, _ and .; no op's name, not in or out */
     vq_tensor t;                      /* data: a handle, no memory; rank 1 to 4 */
     vq_order  order;                  /* of scales; else VQ_ROWS */
     int       in, out;                /* the caller brings it; the caller wants it */
@@ -277,7 +277,8 @@ vq_status vq_graph_value(vq_graph *g, const vq_value *v, vq_tensor *out, vq_repo
     one.maker = -1;
     one.uses = 0;
     if (!g || !v) vq__refuse(&r, VQ_GUARD_PRESENT, g ? "the value" : "the graph", 0, 0);
-    else if (!vq__is_name(one.name, n) || vq_op_of(one.name))
+    else if (!vq__is_name(one.name, n) || vq_op_of(one.name) || !strcmp(one.name, "in")
+             || !strcmp(one.name, "out"))
         vq__refuse_name(&r, VQ_GUARD_NAME, "the value", one.name);
     else if (one.t.rank < 1 || one.t.rank > 4)
         vq__refuse(&r, VQ_GUARD_RANK, one.name, one.t.rank, one.t.rank < 1 ? 1 : 4);
@@ -490,9 +491,16 @@ static vq_status vq__sort_graph(vq_graph *g, vq_report *r)
         if (c.value[i].in) c.value[i].maker = -1;
         else if (c.value[i].maker < 0) { lacks = i; n = -1; }
     }
-    if (n < c.nodes) {
-        for (i = j = 0; i < g->nodes; i++) j |= vq__makes(&g->node[i], lacks);
-        vq__refuse_name(r, j ? VQ_GUARD_CYCLE : VQ_GUARD_UNMADE, "the value", c.value[lacks].name);
+    if (n < c.nodes) {                                       /* what waits for what: to the end, */
+        for (j = 0; j <= c.nodes; j++) {                     /* or round and round */
+            int maker = c.nodes, k;
+            while (maker-- && !vq__makes(&c.node[maker], lacks)) {}
+            if (maker < 0) break;
+            for (k = 0; k < c.node[maker].reads; k++)
+                if (c.value[c.node[maker].value[k]].maker < 0) lacks = c.node[maker].value[k];
+        }
+        vq__refuse_name(r, j > c.nodes ? VQ_GUARD_CYCLE : VQ_GUARD_UNMADE, "the value",
+                        c.value[lacks].name);
         vq_graph_free(&c);
         return r->status;
     }
@@ -531,7 +539,8 @@ typedef struct vq__rule {
     int               match, replace, vars;              /* how many parts there are of each */
     vq__part          part[2 * VQ__NODES];               /* from VQ__NODES on the replacement's */
     vq__piece         name[VQ__VARS];
-    int               wild[VQ__VARS], between[VQ__VARS]; /* a $name; only the match names it */
+    int               kind[VQ__VARS];                    /* of a $name's fields, 0 of values */
+    int               between[VQ__VARS];                 /* only the match names it */
 } vq__rule;
 
 typedef struct vq__pass {
@@ -610,15 +619,15 @@ static vq_status vq__stop(vq_report *r, const char *text, vq__piece at, const ch
 }
 
 /* The number of a name; one more if it is new and may be. */
-static int vq__var(vq__rule *u, vq__piece name, int wild, int fresh)
+static int vq__var(vq__rule *u, vq__piece name, int kind, int fresh)
 {
     int i;
     for (i = 0; i < u->vars; i++)
         if (u->name[i].n == name.n && !memcmp(u->name[i].at, name.at, name.n))
-            return u->wild[i] == wild ? i : -1;
+            return u->kind[i] == kind ? i : -1;
     if (!fresh || i == VQ__VARS || !vq__is_name(name.at, name.n)) return -1;
     u->name[i] = name;
-    u->wild[i] = wild;
+    u->kind[i] = kind;
     u->between[i] = 1;
     return u->vars++;
 }
@@ -638,6 +647,7 @@ static int vq__read_term(vq__rule *u, vq__part *part, vq__piece text, int match)
     if (t->field < 0 || !text.n) return 0;
     part->terms++;
     f = &vq__ops[part->op].fields[t->field];
+    if (f->kind == VQ_FIELD_RESULT) return 0;
     t->word = text;
     if (f->kind > VQ_FIELD_BOTH && *text.at != '$') return vq__word_to(f, text, scratch.bytes);
     if (f->kind > VQ_FIELD_BOTH) { text.at++; text.n--; }
@@ -645,7 +655,7 @@ static int vq__read_term(vq__rule *u, vq__part *part, vq__piece text, int match)
     t->glob = text;
     t->maybe = t->word.n > 1 && t->word.at[t->word.n - 1] == '?';
     t->word.n -= (size_t)t->maybe;
-    t->var = vq__var(u, t->word, f->kind > VQ_FIELD_BOTH, match);
+    t->var = vq__var(u, t->word, f->kind > VQ_FIELD_BOTH ? (int)f->kind : 0, match);
     if (f->kind == VQ_FIELD_BOTH) {
         t->after = vq__var(u, text, 0, match);
         t->glob.n = 0;
@@ -679,7 +689,7 @@ static vq_status vq__read_side(vq__rule *u, const char *text, int match, vq_repo
         }
         for (tied = !*count || !match, v = 0; v < u->vars && !tied; v++)
             for (i = 0; i < *count && !tied; i++)
-                tied = !u->wild[v] && vq__names(part, v) && vq__names(&u->part[i], v);
+                tied = !u->kind[v] && vq__names(part, v) && vq__names(&u->part[i], v);
         if (!tied) return vq__stop(r, text, word, "the node shares no value with those before:");
     }
     word.at = text;
@@ -707,36 +717,63 @@ static const vq__term *vq__term_of(const vq__part *p, int field)
     return i < 0 ? NULL : &p->term[i];
 }
 
-/* What a term asks of a text; of length 0: nothing. */
-static vq__piece vq__asks(const vq__term *t)
+/* What a term asks of a field's text, a word as that field would print it; of length 0: nothing. */
+static vq__piece vq__asks(const vq_field *f, const vq__term *t, char *word, size_t size)
 {
-    vq__piece p = t->var < 0 ? t->word : t->glob;
-    if (t->var >= 0 && vq__is(p, "mid")) p.n = 0;            /* another pattern may ask the same */
+    vq__piece p = t->glob;
+    vq_any_args a;
+    if (t->var >= 0) {
+        if (vq__is(p, "mid")) p.n = 0;                       /* another may ask the same */
+        return p;
+    }
+    memset(&a, 0, sizeof a);
+    vq__word_to(f, t->word, a.bytes);
+    vq_field_write(f, a.bytes, word, size);
+    p.at = word;
+    p.n = strlen(word);
     return p;
+}
+
+static int vq__root(const int *same, int i)
+{
+    while (same[i] != i) i = same[i];
+    return i;
 }
 
 /* May both patterns take the same nodes? Then chance would choose. */
 static int vq__rivals(const vq__rule *a, const vq__rule *b)
 {
-    int pair[VQ__VARS], i, j;
-    memset(pair, -1, sizeof pair);
+    int same[2 * VQ__VARS], i, j, side;                      /* a's names, then b's */
+    for (i = 0; i < 2 * VQ__VARS; i++) same[i] = i;
     if (a->match != b->match) return 0;
     for (i = 0; i < a->match; i++) {
         if (a->part[i].op != b->part[i].op) return 0;
         for (j = 0; j < vq__ops[a->part[i].op].field_count; j++) {
+            const vq_field *f = &vq__ops[a->part[i].op].fields[j];
             const vq__term *t = vq__term_of(&a->part[i], j), *u = vq__term_of(&b->part[i], j);
+            char ours[256], theirs[256];
+            vq__piece p, q;
             if (!t && !u) continue;
             if (!t || !u) {                                  /* a value that must be, or be not */
                 t = t ? t : u;
-                if (t->var >= 0 && !t->maybe
-                    && vq__ops[a->part[i].op].fields[j].kind <= VQ_FIELD_BOTH) return 0;
+                if (f->kind <= VQ_FIELD_BOTH && !t->maybe) return 0;
                 continue;
             }
-            if (vq__asks(t).n && vq__asks(u).n && !vq__overlap(vq__asks(t), vq__asks(u))) return 0;
-            if (t->var < 0 || u->var < 0) continue;
-            if (pair[t->var] >= 0 && pair[t->var] != u->var) return 0;       /* wired otherwise */
-            pair[t->var] = u->var;
+            p = vq__asks(f, t, ours, sizeof ours);
+            q = vq__asks(f, u, theirs, sizeof theirs);
+            if (p.n && q.n && !vq__overlap(p, q)) return 0;
+            if (f->kind > VQ_FIELD_BOTH) continue;
+            same[vq__root(same, t->var)] = vq__root(same, VQ__VARS + u->var);
+            if (t->after >= 0) same[vq__root(same, t->after)] = vq__root(same, VQ__VARS + u->after);
         }
+    }
+    for (side = 0; side < 2; side++) {                       /* what is made twice is not one */
+        const vq__rule *u = side ? b : a;
+        for (i = 0; i < u->vars; i++)
+            for (j = 0; j < i; j++)
+                if (vq__root(same, side * VQ__VARS + i) == vq__root(same, side * VQ__VARS + j)
+                    && vq__brings(u->part, u->match, i) && vq__brings(u->part, u->match, j))
+                    return 0;
     }
     return 1;
 }
@@ -787,7 +824,7 @@ vq_status vq_fuser_pattern(vq_fuser *f, const char *pass, const vq_pattern *p, v
     r.op = p->name;
     if (!vq__read_side(u, p->match, 1, &r)) vq__read_side(u, p->replace, 0, &r);
     for (i = 0; i < u->vars && !r.status; i++)
-        if (!u->between[i] && !u->wild[i] && vq__brings(u->part, u->match, i)
+        if (!u->between[i] && !u->kind[i] && vq__brings(u->part, u->match, i)
                                              != vq__brings(u->part + VQ__NODES, u->replace, i)) {
             vq__stop(&r, p->replace, u->name[i], "the value");
             vq__refuse_name(&r, VQ_GUARD_UNMADE, "on one side the value", "");
@@ -814,7 +851,7 @@ vq_status vq_fuser_pattern(vq_fuser *f, const char *pass, const vq_pattern *p, v
 typedef struct vq__fit {
     int         node[VQ__NODES], value[VQ__VARS];        /* -1: none; -2: not known yet */
     const char *bytes[VQ__VARS];                         /* of a $name */
-    int         asked;
+    int         asked, dry;                              /* dry: nothing is replaced */
     vq_report   why;
 } vq__fit;
 
@@ -827,7 +864,7 @@ static int vq__bind(const vq__rule *u, const vq__part *p, const vq_node *n, vq__
     if (n->op != p->op) return 0;
     for (i = 0; i < p->terms; i++) {
         const vq__term *t = &p->term[i];
-        if (t->var < 0 || u->wild[t->var]) continue;
+        if (t->var < 0 || u->kind[t->var]) continue;
         for (makes = 0; makes < (t->after < 0 ? 1 : 2); makes++) {
             int v = vq__at_field(n, t->field, makes), *to = &m->value[makes ? t->after : t->var];
             if (v < 0 && t->after < 0) v = vq__at_field(n, t->field, 1);
@@ -857,6 +894,15 @@ static vq__piece vq__piece_of(const char *text)
     return p;
 }
 
+/* Is it a value that these nodes make and nothing of the replacement names? */
+static int vq__lies_between(const vq__rule *u, const vq_graph *g, const vq__fit *m, int var)
+{
+    int i = u->match;
+    if (u->kind[var] || !u->between[var] || m->value[var] < 0) return 0;
+    while (i-- && !vq__makes(&g->node[m->node[i]], m->value[var])) {}
+    return i >= 0;
+}
+
 /* Does anyone but these nodes use what lies between them? */
 static vq_status vq__ask_uses(const vq__rule *u, const vq_graph *g, vq__fit *m)
 {
@@ -864,7 +910,7 @@ static vq_status vq__ask_uses(const vq__rule *u, const vq_graph *g, vq__fit *m)
     int i, j, k, uses, all;
     for (i = 0; i < u->vars; i++) {
         const vq_value *v = &g->value[m->value[i] < 0 ? 0 : m->value[i]];
-        if (u->wild[i] || !u->between[i] || m->value[i] < 0) continue;
+        if (!vq__lies_between(u, g, m, i)) continue;
         for (uses = j = 0; j < u->match; j++)
             for (k = 0; k < g->node[m->node[j]].reads; k++)
                 uses += g->node[m->node[j]].value[k] == m->value[i];
@@ -972,7 +1018,7 @@ static vq_status vq__put(const vq__rule *u, const vq_ctx *ctx, vq_graph *g, vq__
             const vq__term *t = &p->term[j];
             const vq_field *f = &vq__ops[p->op].fields[t->field];
             if (t->var < 0) vq__word_to(f, t->word, a.bytes);
-            else if (u->wild[t->var])
+            else if (u->kind[t->var])
                 memcpy(a.bytes + f->offset, m->bytes[t->var], vq__field_size(f));
             else if (m->value[t->var] >= 0)
                 *vq__tensor_in(&a, f) = vq__handle(&to, m->value[t->var]);
@@ -988,14 +1034,16 @@ static vq_status vq__put(const vq__rule *u, const vq_ctx *ctx, vq_graph *g, vq__
     }
     for (i = last + 1; i < g->nodes && !r->status; i++) vq__add_node(&to, &g->node[i], r);
     for (i = 0; i < u->vars && !r->status; i++) {
-        if (u->wild[i] || !u->between[i] || m->value[i] < 0) continue;
-        vq__drop(&to, m->value[i]);
-        for (j = i + 1; j < u->vars; j++) m->value[j] -= m->value[j] > m->value[i];
+        if (!vq__lies_between(u, g, m, i)) continue;
+        for (j = 0, line = m->value[i]; j < i; j++)          /* those before have gone */
+            line -= vq__lies_between(u, g, m, j) && m->value[j] < m->value[i];
+        vq__drop(&to, line);
     }
     if (r->status || vq__sort_graph(&to, r)) {
         vq_graph_free(&to);
         return r->status;
     }
+    if (m->dry) { vq_graph_free(&to); return VQ_OK; }
     vq_graph_free(g);
     *g = to;
     return VQ_OK;
@@ -1072,7 +1120,7 @@ static int vq__seek(const vq__pass *pass, const vq__rule *u, const vq_ctx *ctx, 
     if (depth == u->match) {
         const vq_node *n = &g->node[m->node[depth - 1]];
         memcpy(at, g->value[n->value[n->reads]].name, VQ_NAME_SIZE);
-        if (!vq__judge(pass, u, ctx, g, m)) return 1;
+        if (!vq__judge(pass, u, ctx, g, m)) return !m->dry;
         if (m->why.guard == VQ_GUARD_ALLOC) return -1;
         return misses && !vq__enter(misses, pass, u, at, m) ? -1 : 0;
     }
@@ -1117,6 +1165,7 @@ static int vq__scan_pass(vq__pass *pass, const vq_ctx *ctx, vq_graph *g, vq__led
                 if (u->match != size || g->node[i].op != u->part[0].op) continue;
                 for (v = 0; v < VQ__VARS; v++) m.value[v] = -2;
                 m.node[0] = i;
+                m.dry = misses;
                 got = vq__seek(pass, u, ctx, g, &m, 0, at, misses ? l : NULL);
                 if (!got) continue;
                 row = got < 0 ? NULL : vq__enter(l, pass, u, at, NULL);
@@ -1159,7 +1208,8 @@ vq_status vq_fuse(vq_fuser *f, const vq_ctx *ctx, vq_graph *g, vq_receipt *rows,
         vq_graph_free(g);
         *g = own;
         *count = l.rows;
-        if (l.rows) memcpy(rows, l.row, (size_t)(l.rows < cap ? l.rows : cap) * sizeof *rows);
+        if (l.rows && cap > 0)
+            memcpy(rows, l.row, (size_t)(l.rows < cap ? l.rows : cap) * sizeof *rows);
     }
     for (p = f->passes; p; p = p->next)
         for (u = p->rules; u; u = u->next) u->total += u->last = r.status ? 0 : u->last;
@@ -1356,7 +1406,8 @@ vq_status vq_fuser_new(const char *passes, vq_fuser **out, vq_report *report)
             one = vq__upto(&all, ' ');
             for (i = 0; i < VQ__COUNT(vq__built_in) && !vq__is(one, vq__built_in[i].name); i++) {}
             if (i == VQ__COUNT(vq__built_in)) {
-                vq__refuse_name(&r, VQ_GUARD_NAME, "the pass", one.at);
+                vq__refuse_name(&r, VQ_GUARD_NAME, "the pass", "");
+                vq__copy_name(r.name, one.n < sizeof r.name ? one.n + 1 : sizeof r.name, one.at);
                 break;
             }
         }
