@@ -1033,11 +1033,9 @@ static vq_status vq__put(const vq__rule *u, const vq_ctx *ctx, vq_graph *g, vq__
         if (!vq_plan(ctx, p->op, a.bytes, &choice)) vq__add_node(&to, &n, r);
     }
     for (i = last + 1; i < g->nodes && !r->status; i++) vq__add_node(&to, &g->node[i], r);
-    for (i = 0; i < u->vars && !r->status; i++) {
-        if (!vq__lies_between(u, g, m, i)) continue;
-        for (j = 0, line = m->value[i]; j < i; j++)          /* those before have gone */
-            line -= vq__lies_between(u, g, m, j) && m->value[j] < m->value[i];
-        vq__drop(&to, line);
+    for (j = g->values; j-- && !r->status; ) {               /* the last first: numbers stay */
+        for (i = 0; i < u->vars && !(m->value[i] == j && vq__lies_between(u, g, m, i)); i++) {}
+        if (i < u->vars) vq__drop(&to, j);
     }
     if (r->status || vq__sort_graph(&to, r)) {
         vq_graph_free(&to);
