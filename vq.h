@@ -3469,6 +3469,13 @@ static int vq__format(char *out, size_t size, const char *format, ...)   /* cut 
    >>impl-names     texts, and the one line of a report
    =========================================================================== */
 
+/* Nobody waits for what is no loop; gcc takes half the time under -O1. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) && !defined(__OPTIMIZE_SIZE__)
+#define VQ__LOOPS_OPTIMIZED
+#pragma GCC push_options
+#pragma GCC optimize ("O1")
+#endif
+
 #define VQ__STR_FN(fn, type, LIST, COUNT) \
 const char *fn(type v) \
 { \
@@ -5764,6 +5771,10 @@ static vq_status vq__check_data(const vq__view *v, vq_report *r)
     return VQ_OK;
 }
 
+#ifdef VQ__LOOPS_OPTIMIZED
+#pragma GCC pop_options
+#endif
+
 /* ===========================================================================
    >>impl-loops     inner loops of the references, compiled for each instruction set
    =========================================================================== */
@@ -5779,8 +5790,7 @@ static vq_status vq__check_data(const vq__view *v, vq_report *r)
 #define VQ__BODY static inline
 #define VQ__ALIGNED
 #endif
-#if defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) && !defined(__OPTIMIZE_SIZE__)
-#define VQ__LOOPS_OPTIMIZED
+#ifdef VQ__LOOPS_OPTIMIZED
 #pragma GCC push_options
 #pragma GCC optimize ("O2", "tree-loop-vectorize", "vect-cost-model=dynamic", "no-trapping-math", \
                       "fp-contract=off")
@@ -5789,6 +5799,7 @@ static vq_status vq__check_data(const vq__view *v, vq_report *r)
 #define VQ__RUN  1024                 /* elements at a time: what the stages hand on stays in L1 */
 #define VQ__LINE 64                   /* and in whole such: the loops have no remainder */
 #define VQ__TILE 16                   /* groups at a time; divides VQ__LINE */
+#define VQ__PAST (32 << 20)           /* bytes written that no cache keeps for who comes next */
 
 /* X(name, parameters, arguments): what each does stands at its body, vq__do_<name>(). A group is
    `group` consecutive elements, the last of n may be fewer. `wide` is a constant: 1 where there
@@ -5804,12 +5815,14 @@ static vq_status vq__check_data(const vq__view *v, vq_report *r)
               (z, r, w, n, out)) \
     X(sum,    (int squares, const float *x, int64_t n, float *p), (wide, squares, x, n, p))
 #define VQ__WIDE_LIST(X) \
+    X(stored, (vq_dtype t, const uint8_t *p, int64_t n, float *out), (t, p, n, out)) \
     X(steps,  (const vq_key *k, const float *scale, const uint32_t *amax, int64_t n, float bound, \
                float g2, float *by), (k, scale, amax, n, bound, g2, by)) \
     X(add,    (float *x, const float *y, int64_t n), (x, y, n)) \
     X(times,  (float *x, const float *y, int64_t n), (x, y, n)) \
     X(shift,  (float *x, int64_t n, float by), (x, n, by)) \
     X(scale,  (float *x, int64_t n, float by), (x, n, by)) \
+    X(over,   (float *x, int64_t n, float by), (x, n, by)) \
     X(scales, (const vq_key *k, const uint32_t *amax, const float *lo, const float *hi, \
                const uint8_t *nan, int64_t n, float bound, float g2, uint32_t *code, \
                float *scale), (wide, k, amax, lo, hi, nan, n, bound, g2, code, scale))
@@ -5827,14 +5840,15 @@ static vq_status vq__check_data(const vq__view *v, vq_report *r)
 
 /* X(type, name, parameters): the same for what is common, from and to where it lies, as f32, f16
    or bf16 at any address. 0: not served, or there was a NaN or what could become one; then what
-   it wrote is to be overwritten. Where there is no AVX2 they are NULL. */
+   it wrote is to be overwritten. past: four bytes for each that is read go past the caches, and
+   vq__past_done() follows. Where there is no AVX2 they are NULL. */
 #define VQ__FAST_LIST(X) \
     X(int, peaks,  (vq_dtype t, const void *x, int64_t n, int64_t group, uint32_t *amax)) \
     X(int, ranges, (vq_dtype t, const void *x, int64_t n, int64_t group, float *lo, float *hi)) \
     X(int, narrow, (const vq_key *k, vq_dtype t, const void *x, int64_t n, int64_t group, \
                     const float *by, const int32_t *zero, uint8_t *row, int64_t first)) \
     X(int, widen,  (vq_dtype elem, const uint8_t *row, int64_t first, int64_t n, int64_t group, \
-                    const float *s, const float *zero, vq_dtype t, char *out)) \
+                    const float *s, const float *zero, vq_dtype t, int past, char *out)) \
     X(int, bf16_normed, (const void *z, float r, const void *w, float off, int64_t n, void *out)) \
     X(float, squares, (vq_dtype t, const void *x, int64_t n))
 
@@ -5962,6 +5976,19 @@ VQ__BODY void vq__do_range(const float *x, int64_t n, int64_t group, float *lo, 
 
 VQ__BODY uint32_t vq__e8m0_near(float v) { return vq_e8m0_from_f32(v, VQ_SATURATE); }
 VQ__BODY float    vq__near_e8m0(uint32_t c) { return vq_f32_from_e8m0((uint8_t)c); }
+
+/* n scales of one byte as values; words, since gcc would compare them as the bytes they were. */
+VQ__BODY void vq__do_stored(vq_dtype t, const uint8_t *p, int64_t n, float *out)
+{
+    uint32_t u[VQ__RUN] VQ__ALIGNED;
+    int64_t i, j, len;
+    for (i = 0; i < n; i += len) {
+        len = n - i < VQ__RUN ? n - i : VQ__RUN;
+        for (j = 0; j < len; j++) u[j] = p[i + j];
+        if (t == VQ_E8M0) for (j = 0; j < len; j++) out[i + j] = vq__near_e8m0(u[j]);
+        else for (j = 0; j < len; j++) out[i + j] = vq__near_ue4m3(u[j]);
+    }
+}
 
 VQ__BODY uint32_t vq__ue4m3_near(float v)
 {
@@ -6276,6 +6303,12 @@ VQ__BODY void vq__do_scale(float *x, int64_t n, float by)                /* x * 
     for (i = 0; i < n; i++) x[i] = vq__times(x[i], by);
 }
 
+VQ__BODY void vq__do_over(float *x, int64_t n, float by)                 /* x / by */
+{
+    int64_t i;
+    for (i = 0; i < n; i++) x[i] = vq__div(x[i], by);
+}
+
 /* Up to 1,024 elements, each to its partial. */
 VQ__BODY void vq__do_sum(int wide, int squares, const float *x, int64_t n, float *p)
 {
@@ -6316,6 +6349,7 @@ typedef vq__words vq__words_at __attribute__((aligned(1), may_alias));
 #define VQ__AVX2_LIST(X) \
     X(unpacklo, "vpunpckldq") X(unpackhi, "vpunpckhdq") X(lower, "vperm2i128 $0x20,") \
     X(upper, "vperm2i128 $0x31,") X(permute, "vpermd") X(shuffle, "vpshufb") \
+    X(bytes_lo, "vpunpcklbw") X(bytes_hi, "vpunpckhbw") \
     X(odd_words, "vpblendw $0xaa,") X(to_words, "vpackusdw") X(to_shorts, "vpackssdw") \
     X(to_ubytes, "vpackuswb") X(to_bytes, "vpacksswb") X(most, "vpmaxud") \
     X(most_ints, "vpmaxsd") X(least_f, "vminps") X(least_words, "vpminuw") \
@@ -6700,8 +6734,15 @@ VQ__AVX2_BODY vq__words vq__half_of(vq__wides w, int upper)
     return h;
 }
 
+/* past: around the caches, to an aligned address */
+VQ__AVX2_BODY void vq__put_lanes(int past, vq__lanes v, char *out)
+{
+    if (past) __asm__("vmovntdq %1, %0" : "=m"(*(vq__lanes_at *)out) : "x"(v));
+    else *(vq__lanes_at *)out = v;
+}
+
 /* Stores pairs in order, as bf16 or f32. No NaN is among them. */
-VQ__AVX2_BODY void vq__put_pairs(int bf16, vq__floats even, vq__floats odd, char *out)
+VQ__AVX2_BODY void vq__put_pairs(int bf16, vq__floats even, vq__floats odd, int past, char *out)
 {
     vq__lanes a, b;
     if (bf16) {
@@ -6710,8 +6751,8 @@ VQ__AVX2_BODY void vq__put_pairs(int bf16, vq__floats even, vq__floats odd, char
     }
     a = vq__x86_unpacklo((vq__lanes)even, (vq__lanes)odd);
     b = vq__x86_unpackhi((vq__lanes)even, (vq__lanes)odd);
-    *(vq__lanes_at *)out = vq__x86_lower(a, b);
-    *(vq__lanes_at *)(out + 32) = vq__x86_upper(a, b);
+    vq__put_lanes(past, vq__x86_lower(a, b), out);
+    vq__put_lanes(past, vq__x86_upper(a, b), out + 32);
 }
 
 /* X(type, codes a word from memory, shifts left that bring the first and the second of a word to
@@ -6727,10 +6768,66 @@ VQ__AVX2_BODY void vq__put_pairs(int bf16, vq__floats even, vq__floats odd, char
     X(VQ_INT4, nibbles, 12, 8, 12, 0xffffu, shorts, 1.0f, 0u) \
     X(VQ_UINT4, nibbles, 12, 8, 12, 0x000fu, shorts, 1.0f, 0u)
 
+/* The bytes of the bf16 that each code of e2m1 is times `by`, which a half of lanes has alike. */
+typedef struct vq__fp4 { vq__lanes low, high; } vq__fp4;
+
+VQ__AVX2_BODY vq__fp4 vq__fp4_of(vq__floats by)
+{
+    const vq__floats least = { 0.0f, 0.5f, 1.0f, 1.5f, 0.0f, 0.5f, 1.0f, 1.5f };
+    const vq__floats most = { 2.0f, 3.0f, 4.0f, 6.0f, 2.0f, 3.0f, 4.0f, 6.0f };
+    const vq__lanes even = { 0x06040200u, 0x0e0c0a08u, 0x06040200u, 0x0e0c0a08u,
+                             0x06040200u, 0x0e0c0a08u, 0x06040200u, 0x0e0c0a08u };
+    const vq__lanes signs = { 0, 0, 0x80808080u, 0x80808080u, 0, 0, 0x80808080u, 0x80808080u };
+    const vq__lanes u = vq__x86_to_words(vq__near_bf16(least * by) >> 16,
+                                         vq__near_bf16(most * by) >> 16);
+    vq__fp4 t;
+    t.low = vq__x86_shuffle(u, even);
+    t.high = vq__x86_shuffle(u, even + 0x01010101u) ^ signs;
+    return t;
+}
+
+/* Sixteen to `out`, and the sixteen of the upper half 32 elements on. */
+VQ__AVX2_BODY void vq__put_fp4(const vq__fp4 *t, vq__lanes c, int past, char *out)
+{
+    const vq__lanes low = vq__x86_shuffle(t->low, c), high = vq__x86_shuffle(t->high, c);
+    const vq__lanes a = vq__x86_bytes_lo(low, high), b = vq__x86_bytes_hi(low, high);
+    vq__put_lanes(past, vq__x86_lower(a, b), out);
+    vq__put_lanes(past, vq__x86_upper(a, b), out + 64);
+}
+
+/* n codes of e2m1 as bf16, looked up: of groups of 16, of 32 or of 64s, whose scales are none
+   that overflow. */
+VQ__AVX2_FAST void vq__fp4_to_bf16(const uint8_t *p, int64_t n, int64_t group, const float *s,
+                                   int past, char *out)
+{
+    const vq__lanes evens = { 0, 0, 0, 0, 2, 2, 2, 2 }, none = { 0 };
+    const int64_t step = group == 16 ? 4 : group == 32 ? 2 : 1;
+    vq__fp4 t, t2;
+    vq__lanes by;
+    int64_t i, g, end;
+    for (i = g = 0; i < n; g += step) {
+        if (group == 16) {
+            __asm__("vbroadcastf128 %1, %0" : "=x"(by) : "m"(*(const vq__words_at *)(s + g)));
+            t = vq__fp4_of((vq__floats)vq__x86_permute(evens, by));
+            t2 = vq__fp4_of((vq__floats)vq__x86_permute(evens + 1u, by));
+        } else {
+            by = none + vq__f32_bits(s[g]);
+            if (group == 32) by = vq__x86_lower(by, none + vq__f32_bits(s[g + 1]));
+            t = t2 = vq__fp4_of((vq__floats)by);
+        }
+        for (end = group <= 32 ? i + 64 : n - i < group ? n : i + group; i < end; i += 64) {
+            const vq__lanes c = *(const vq__lanes_at *)(p + i / 2);
+            const vq__lanes low = c & 0x0f0f0f0fu, high = c >> 4 & 0x0f0f0f0fu;
+            vq__put_fp4(&t, vq__x86_bytes_lo(low, high), past, out + i * 2);
+            vq__put_fp4(&t2, vq__x86_bytes_hi(low, high), past, out + i * 2 + 32);
+        }
+    }
+}
+
 /* (vq_decode() - zero) * s of n codes, as type t: of groups of 16 or of 32s */
 VQ__AVX2_FAST int vq__widen(vq_dtype elem, const uint8_t *row, int64_t first, int64_t n,
                             int64_t group, const float *s, const float *zero, vq_dtype t,
-                            char *out)
+                            int past, char *out)
 {
     const int bf16 = t == VQ_BF16, two = group == 16;
     const int64_t step = bf16 ? 2 : 4;
@@ -6740,11 +6837,21 @@ VQ__AVX2_FAST int vq__widen(vq_dtype elem, const uint8_t *row, int64_t first, in
     vq__lanes most = { 0 };
     uint32_t carry = 0;
     int64_t i = 0, g, end;
-    int bad = 0;
+    int bad;
     if (n % 32 || (group % 32 && !two && group < n) || first * vq__bits(elem) % 8
         || (!bf16 && t != VQ_F32) || (zero && elem < VQ_INT8)) return 0;
-    for (g = 0; g * group < n; g++)                          /* 2^113: no factor overflows */
-        bad |= (vq__f32_bits(s[g]) & 0x7fffffffu) >= 0x78000000u;
+    end = (n + group - 1) / group;
+    for (g = 0; g + 8 <= end; g += 8)                        /* 2^113: no factor overflows */
+        most = vq__x86_most(most, (vq__lanes)vq__eight(VQ_F32, s, g) & 0x7fffffffu);
+    past = past && (uintptr_t)out % 32 == 0;
+    bad = vq__most_of(most) >= 0x78000000u;
+    for (; g < end; g++) bad |= (vq__f32_bits(s[g]) & 0x7fffffffu) >= 0x78000000u;
+    most ^= most;
+    if (elem == VQ_E2M1 && bf16 && n % 64 == 0 && (two || group == 32 || group % 64 == 0
+                                                   || group >= n)) {
+        vq__fp4_to_bf16(p, n, group, s, past, out);
+        return !bad;
+    }
 #define X(E, codes, up0, up1, down, mask, numbers, factor, over) \
     for (g = 0; elem == E && i < n; g += 1 + two) { \
         const float by = s[g] * factor, z = zero ? zero[g] : 0.0f; \
@@ -6759,8 +6866,8 @@ VQ__AVX2_FAST int vq__widen(vq_dtype elem, const uint8_t *row, int64_t first, in
             v3 = vq__of_##numbers(vq__half_of(b, 1)); \
             if (over) most = vq__x86_most_bytes(most, (vq__lanes)w & 0x7f7f7f7fu); \
             if (E >= VQ_INT8 && zero) { v0 = v0 - z; v1 = v1 - z; v2 = v2 - z2; v3 = v3 - z2; } \
-            vq__put_pairs(bf16, v0 * by, v1 * by, out + i * step); \
-            vq__put_pairs(bf16, v2 * by2, v3 * by2, out + (i + 16) * step); \
+            vq__put_pairs(bf16, v0 * by, v1 * by, past, out + i * step); \
+            vq__put_pairs(bf16, v2 * by2, v3 * by2, past, out + (i + 16) * step); \
         } \
         carry = over; \
     }
@@ -6859,6 +6966,14 @@ static const vq__loops vq__loops_of[] = {
 #ifdef VQ__LOOPS_OPTIMIZED
 #pragma GCC pop_options
 #endif
+
+/* What went past the caches is there for other cores too. */
+VQ__SHARED void vq__past_done(void)
+{
+#ifdef VQ__LOOPS_X86
+    __asm__ volatile("sfence" : : : "memory");
+#endif
+}
 
 /* The first that this machine has the instructions for. */
 static const vq__loops *vq__pick_loops(uint32_t caps)
@@ -7100,11 +7215,10 @@ VQ__SHARED void vq__get_values(const vq__loops *f, const vq_tensor *t, int64_t g
                                int64_t m, float *value)
 {
     const int plain = t->layout == VQ_STRIDED && t->stride[1] == 1;
-    const uint8_t *p = (const uint8_t *)t->data + g * t->stride[0] + h;          /* bytes */
     int64_t i;
     if (plain && t->dtype == VQ_F32) f->load(VQ_F32, vq__at(t, g, h), m, value);
-    else if (plain && t->dtype == VQ_E8M0) for (i = 0; i < m; i++) value[i] = vq__near_e8m0(p[i]);
-    else if (plain && t->dtype == VQ_UE4M3) for (i = 0; i < m; i++) value[i] = vq__near_ue4m3(p[i]);
+    else if (plain && (t->dtype == VQ_E8M0 || t->dtype == VQ_UE4M3))
+        f->stored(t->dtype, (const uint8_t *)vq__at(t, g, h), m, value);
     else for (i = 0; i < m; i++) value[i] = vq__get(t, g, h + i);
 }
 
@@ -7180,9 +7294,9 @@ VQ__SHARED void vq__pad_scales(const vq__sink *s)
     if (s->key->flags & VQ_KEY_ASYMMETRIC) vq__pad(s->zero);
 }
 
-/* n values of a row of codes, as type t. */
-VQ__SHARED void vq__dequantize(const vq__loops *f, const vq__coded *c, int64_t row, int64_t col,
-                               int64_t n, vq_dtype t, void *out)
+/* n values of a row of codes, as type t; past: see VQ__FAST_LIST. */
+VQ__SHARED void vq__dequantize_to(const vq__loops *f, const vq__coded *c, int64_t row, int64_t col,
+                                  int64_t n, vq_dtype t, int past, void *out)
 {
     const vq_key *k = c->key;
     const int asym = (k->flags & VQ_KEY_ASYMMETRIC) != 0;
@@ -7190,7 +7304,7 @@ VQ__SHARED void vq__dequantize(const vq__loops *f, const vq__coded *c, int64_t r
     const uint8_t *q = (const uint8_t *)vq__row_of(c->q, row);
     float s[VQ__GROUPS], zero[VQ__GROUPS], *const z = asym ? zero : NULL;
     float x[2 * VQ__STEP];                                   /* stays in the nearest cache */
-    int64_t group[2], count[2], m, i, take;
+    int64_t group[2], count[2], m, take;
     char *to = (char *)out;
 
     vq_key_group(k, c->q->shape[0], c->q->shape[1], group, count);
@@ -7200,12 +7314,19 @@ VQ__SHARED void vq__dequantize(const vq__loops *f, const vq__coded *c, int64_t r
         m = inside || group[1] >= most ? 1 : vq__min64(most / group[1], VQ__GROUPS);
         take = vq__min64(m * group[1] - inside, most);
         vq__get_values(f, c->scale, g, h, m, s);
-        for (i = 0; k->scale2_kind && i < m; i++) s[i] = vq__value_scale(k, s[i], g2);
+        if (k->scale2_kind == VQ_SCALE2_MUL) f->scale(s, m, g2);
+        if (k->scale2_kind == VQ_SCALE2_DIV) f->over(s, m, g2);
         if (asym) vq__get_values(f, c->zero, g, h, m, zero);
-        if (f->widen && f->widen(k->elem, q, col, take, group[1], s, z, t, to)) continue;
+        if (f->widen && f->widen(k->elem, q, col, take, group[1], s, z, t, past, to)) continue;
         f->values(k->elem, q, col, take, group[1], s, z, t == VQ_F32 ? (float *)to : x);
         if (t != VQ_F32) f->store(t, x, take, to);
     }
+}
+
+VQ__SHARED void vq__dequantize(const vq__loops *f, const vq__coded *c, int64_t row, int64_t col,
+                               int64_t n, vq_dtype t, void *out)
+{
+    vq__dequantize_to(f, c, row, col, n, t, 0, out);
 }
 
 /* --- sources --------------------------------------------------------------- */
@@ -7251,9 +7372,11 @@ static void vq__ref_dequant(const vq__loops *f, const void *args)
     const vq_dequant_args *a = (const vq_dequant_args *)args;
     const vq__coded from = vq__coded_of(&a->key, &a->q, &a->scale, &a->zero, &a->scale2);
     const int64_t rows = vq__empty(&a->q) ? 0 : a->q.shape[0], cols = a->q.shape[1];
+    const int past = rows * cols >= VQ__PAST / (vq__bits(a->y.dtype) / 8);
     int64_t r;
     for (r = 0; r < rows; r++)
-        vq__dequantize(f, &from, r, 0, cols, a->y.dtype, vq__at(&a->y, r, 0));
+        vq__dequantize_to(f, &from, r, 0, cols, a->y.dtype, past, vq__at(&a->y, r, 0));
+    if (past) vq__past_done();
 }
 
 static void vq__ref_requant(const vq__loops *f, const void *args)
@@ -8093,6 +8216,11 @@ int vq_comparison_text(const vq_comparison *c, char *out, size_t size)
    >>impl-registry  identity from the list, policy from the table
    =========================================================================== */
 
+#ifdef VQ__LOOPS_OPTIMIZED
+#pragma GCC push_options
+#pragma GCC optimize ("O1")
+#endif
+
 static const struct vq__op {
     const char     *name;
     const vq_field *fields;
@@ -8750,6 +8878,10 @@ int vq_report_json(const vq_report *rows, int count, char *out, size_t size)
 /* ===========================================================================
    >>impl-context   the machine, and one kernel library
    =========================================================================== */
+
+#ifdef VQ__LOOPS_OPTIMIZED
+#pragma GCC pop_options
+#endif
 
 static void vq__note(const vq_ctx *ctx, const char *who, const char *what)
 {
