@@ -3,7 +3,7 @@
 # make demo       the main job on generated activations under every key; what each op would do; a
 #                 quantized feed-forward block, fused and not
 # make bench      the references' speed beside memcpy       BENCH_ARGS="fp8_group128"
-# make fuzz       arguments, files and kernels; a minute    needs clang's libFuzzer
+# make fuzz       arguments, files, graphs, kernels         needs clang's libFuzzer
 # make exhaustive every f32 through every encoder and through exp, erf, log1p; minutes
 # make check      what CI runs: warnings in C and C++, builds that tempt the compiler, docs
 # make sanitize   the tests under ASan and UBSan
@@ -73,6 +73,7 @@ docs: build/docs
 build/%: tests/%.c tests/vq_test.h vq.h | build
 	$(CC) $(WARN) $(CFLAGS) $< -o $@ -ldl -lm -lpthread
 build/test_registry build/test_contract: tests/mock_kernels.c
+build/test_graph: $(wildcard examples/vq/graph*)
 build/%: examples/%.c vq.h | build
 	$(CC) $(WARN) $(CFLAGS) $< -o $@ -ldl -lm
 build/vq: $(wildcard examples/vq/*.c examples/vq/*.h) vq.h | build

@@ -2269,7 +2269,8 @@ VQ__HOST vq__into vq__into_codes(const vq_key &k, const vq_tensor &q, const vq_t
     to.group_cols = k.group_cols;
     to.across = k.group_cols < 0 ? 1 : (w.shape[3] + k.group_cols - 1) / k.group_cols;
     to.lacks_nan = vq__lacks_nan(k.elem);
-    to.far = fixed || k.bound_kind != VQ_BOUND_NONE || type == VQ_F16;   /* its infinity has a small scale */
+    to.far = fixed || k.bound_kind != VQ_BOUND_NONE || type == VQ_F16    /* its infinity has a small scale */
+          || k.scale_type == VQ_UE4M3 || k.scale_type == VQ_F16;         /* what is too large for it, too */
     to.scale = vq__mat_of(scale);
     to.zero = vq__mat_of(zero);
     to.bound = bound.rank ? (const char *)bound.data : nullptr;

@@ -1,6 +1,6 @@
 #!/bin/sh
-# fuzz.sh: fuzzes the arguments of every op, and the tool's reader of files, both at once, each for
-# FUZZ_SECONDS (30), from inputs that the programs make themselves and with the seed FUZZ_SEED (1).
+# fuzz.sh: fuzzes the arguments of every op, the tool's reader of files, and graphs, all at once, each
+# for FUZZ_SECONDS (30), from inputs that the programs make themselves and with the seed FUZZ_SEED (1).
 #
 # Needs clang with libFuzzer (Debian: clang, libclang-rt-14-dev), and jansson for the reader. An
 # input that fails stays in build/fuzz; build/fuzz/fuzz_args FILE repeats it. An op that never ran,
@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.." || exit 1
 seconds=${FUZZ_SECONDS:-30}
 seed=${FUZZ_SEED:-1}
 cc=${FUZZ_CC:-clang}
-only=${FUZZ_ONLY:-fuzz_args fuzz_file}
+only=${FUZZ_ONLY:-fuzz_args fuzz_file fuzz_graph}
 least=20
 out=build/fuzz
 passed=0
@@ -49,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *d, size_t n) { return !d && n; }
 NONE
 if ! "$cc" -fsanitize=fuzzer,address,undefined "$temp/none.c" -o "$temp/none" 2> /dev/null; then
     echo "  fuzz.sh: $cc has no libFuzzer (Debian: clang, libclang-rt-14-dev)"
-    skipped=2
+    skipped=3
     finish
 fi
 
@@ -66,6 +66,16 @@ int32 int64 rows columns columns_tma packed_ue8m0 128x4 8x4 cdna4 2,3 1,1,1, [0,
 true 1e9 -1 0 9223372036854775807 18446744073709551615 1152921504606846976 \\u0000 \xff \xc0\x80
 WORDS
 sed 's/.*/"&"/' "$temp/words" > "$temp/dict"
+# The words of a graph.
+tr -s ' ' '\n' > "$temp/words" << 'WORDS'
+in out act_mul act_mul_quant rms_norm rms_norm_quant quant dequant cast act layer_norm scale_convert
+x=x y=y q=q scale=s zero=z bound=b scale2=c weight=w gate=h gate=even residual=r:t act=silu act=swiglu_oai
+key=fp8_token key=fp8_static key=fp8_group128 key=mxfp8 key=mxfp4 key=nvfp4 key=vllm_packed_ue8m0 mid=f32
+key=int8_token_azp eps=1e-6 plus_one=1 alpha=1.702 limit=7 plus=1 overflow=nonfinite @f -> bf16 f16 f32
+float8_e4m3fn float8_e8m0fnu float4_e2m1fn ue4m3 int8 2x32 2x64 1x1 2x1 0x8 4x999999999999999999 columns
+columns_tma packed_ue8m0 128x4 8x4 cdna4 # \x0a \x01
+WORDS
+sed 's/.*/"&"/' "$temp/words" > "$temp/graph"
 
 build_fuzz_args() {
     "$cc" -x c -O1 -g $safe $seen -DVQ_IMPLEMENTATION -c vq.h -o "$temp/vq.o" &&
@@ -76,6 +86,10 @@ build_fuzz_args() {
 build_fuzz_file() {
     "$cc" -O1 -g $warn $safe $seen -fsanitize=fuzzer tests/fuzz_file.c -o $out/fuzz_file \
         $(pkg-config --cflags --libs jansson) -ldl -lm
+}
+
+build_fuzz_graph() {
+    "$cc" -O1 -g $warn $safe $seen -fsanitize=fuzzer tests/fuzz_graph.c -o $out/fuzz_graph -ldl -lm
 }
 
 # NAME [OPTION...]: builds and runs it; leaves its output and its status in $temp
@@ -110,13 +124,14 @@ ran() {
 
 if wanted fuzz_file && ! pkg-config --exists jansson 2> /dev/null; then
     echo "  fuzz.sh: no reader without jansson (Debian: libjansson-dev)"
-    only=fuzz_args
+    only=$(echo " $only " | sed 's/ fuzz_file / /')
     skipped=1
 fi
 for name in $only; do
     case $name in
     fuzz_args) fuzz fuzz_args -max_len=512 & ;;
     fuzz_file) fuzz fuzz_file -max_len=4096 -dict="$temp/dict" & ;;
+    fuzz_graph) fuzz fuzz_graph -max_len=4096 -dict="$temp/graph" & ;;
     *) echo "fuzz.sh: FUZZ_ONLY: no $name" >&2; exit 2 ;;
     esac
     children="$children $!"
@@ -146,5 +161,19 @@ if wanted fuzz_file; then
     [ -z "$idle" ] || echo "$idle"
     [ -z "$idle" ]
     check files_of_every_kind_were_read $?
+fi
+if wanted fuzz_graph; then
+    ran fuzz_graph
+    check any_text_is_a_graph_or_is_refused_and_fusing_changes_no_byte $?
+    idle=$(awk -v least=$least '
+        /^fuzz_graph: accepted / {
+            n++
+            for (i = 3; i <= NF; i += 2) few += $i < least
+            if (few) print "    " $0
+        }
+        END { if (!n) print "    no graph was counted" }' "$temp/fuzz_graph.log")
+    [ -z "$idle" ] || echo "$idle"
+    [ -z "$idle" ]
+    check graphs_were_read_refused_and_fused $?
 fi
 finish

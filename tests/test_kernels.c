@@ -155,6 +155,37 @@ static void rows_that_registers_hold_give_the_bytes_of_the_reference(void)
     CHECKF(n > 200, "%d", n);
 }
 
+/* A scale that its type cannot hold is too small: x over it leaves f32. */
+static void a_quotient_beyond_f32_is_the_largest_code(void)
+{
+    static const float big[] = { -3e38f, 3e38f, -1e38f, 2e37f, -7.0f, 0.0f, -INFINITY, 1e30f };
+    static float x[3 * 256], g2 = 1e6f;
+    uint8_t q[2][3 * 128], scale[2][3 * 16];
+    int i, m;
+    START();
+    for (i = 0; i < COUNT(x); i++) x[i] = big[i % 8 ^ i / 16 % 8];
+    for (m = 0; m <= gpu_count; m++) {
+        vq_ctx *vq = m ? gpus[m - 1].vq : cpu;
+        vq_quant_args a = VQ_ZERO;
+        char *p = (char *)vq_mem_alloc(vq, 1 << 16);
+        CHECKF(vq_key_parse("float4_e2m1fn/ue4m3/1x16/dyn/amax.inv6/x.div.s/notail/scale2=div", &a.key,
+                            &why) == VQ_OK, "%s", why.text);
+        a.x = vq_tensor_2d(p, VQ_F32, 3, 256, vq_mem_where(vq));
+        a.q = vq_tensor_2d(p + 4096, VQ_E2M1, 3, 256, vq_mem_where(vq));
+        a.scale = vq_scale_for(&a.key, a.q, VQ_ROWS, p + 8192);
+        a.scale2 = vq_tensor_2d(p + 12288, VQ_F32, 1, 1, vq_mem_where(vq));
+        a.call.report = &why;
+        CHECK(vq_mem_copy(vq, p, x, sizeof x) == VQ_OK && vq_mem_copy(vq, p + 12288, &g2, 4) == VQ_OK);
+        CHECKF(vq_quant(vq, &a) == VQ_OK, "%s", why.text);
+        CHECK(vq_mem_copy(vq, q[m > 0], p + 4096, sizeof q[0]) == VQ_OK);
+        CHECK(vq_mem_copy(vq, scale[m > 0], p + 8192, sizeof scale[0]) == VQ_OK);
+        CHECKF(!m || (!memcmp(q[0], q[1], sizeof q[0]) && !memcmp(scale[0], scale[1], sizeof scale[0])),
+               "%s", gpus[m ? m - 1 : 0].path);
+        vq_mem_free(vq, p);
+    }
+    CHECK(scale[0][0] == 0x7e && (q[0][0] & 15) == 15);      /* 448, and -6 */
+}
+
 static void an_extent_of_zero_launches_nothing_or_writes_nothing(void)
 {
     static const int64_t none[][2] = { {0, 0}, {0, 128}, {7, 0} };
@@ -244,6 +275,7 @@ VQ_TEST_MAIN(T(every_preset_gives_the_bytes_of_the_reference),
              T(every_code_of_16_bits_gives_the_bytes_of_the_reference),
              T(many_rows_and_wide_rows_work),
              T(rows_that_registers_hold_give_the_bytes_of_the_reference),
+             T(a_quotient_beyond_f32_is_the_largest_code),
              T(an_extent_of_zero_launches_nothing_or_writes_nothing),
              T(every_layout_gives_the_bytes_of_the_reference),
              T(every_kernel_of_the_library_was_reached),

@@ -281,12 +281,12 @@ vq_status vq_graph_value(vq_graph *g, const vq_value *v, vq_tensor *out, vq_repo
              || !strcmp(one.name, "out"))
         vq__refuse_name(&r, VQ_GUARD_NAME, "the value", one.name);
     else if (one.t.rank < 1 || one.t.rank > 4)
-        vq__refuse(&r, VQ_GUARD_RANK, one.name, one.t.rank, one.t.rank < 1 ? 1 : 4);
+        vq__refuse(&r, VQ_GUARD_RANK, v->name, one.t.rank, one.t.rank < 1 ? 1 : 4);
     else if (one.order && one.t.rank != 2 && one.t.rank != 3)
-        vq__refuse(&r, VQ_GUARD_LAYOUT, one.name, VQ_STRIDED, VQ__IS(VQ_STRIDED));
+        vq__refuse(&r, VQ_GUARD_LAYOUT, v->name, VQ_STRIDED, VQ__IS(VQ_STRIDED));
     else if ((unsigned)one.t.dtype - 1u >= VQ_DTYPE_COUNT - 1u
              || (unsigned)one.order >= VQ_ORDER_COUNT)
-        vq__refuse(&r, VQ_GUARD_VALUE, one.name, one.t.dtype, VQ_DTYPE_COUNT - 1);
+        vq__refuse(&r, VQ_GUARD_VALUE, v->name, one.t.dtype, VQ_DTYPE_COUNT - 1);
     for (i = 0; g && !r.status && i < g->values; i++)
         if (!strcmp(g->value[i].name, one.name))
             vq__refuse_name(&r, VQ_GUARD_TWICE, "the value", one.name);

@@ -262,7 +262,8 @@ static void fill(const vq_tensor *t, int kind, int scale, uint64_t *state, unsig
                                                                          : number(state),
                                            VQ_NONFINITE);
         if (bits < 8) vq_code_put(to, bits, i, c & ((1u << bits) - 1u));
-        else memcpy(to + i * bits / 8, &c, (size_t)(bits < 32 ? bits / 8 : 4));
+        else if (bits == 64) memset(to + i * 8, 0, 8);
+        else memcpy(to + i * bits / 8, &c, (size_t)(bits / 8));
     }
 }
 
