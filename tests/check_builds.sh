@@ -67,6 +67,8 @@ for c in g++ clang++; do
     for s in c++11 gnu++17; do
         later "$c -std=$s: the header" $c -std=$s $W -x c++ -DVQ_IMPLEMENTATION -c vq.h -o "$dir/o$c$s"
         later "$c -std=$s: the examples" sh -c "for f in examples/*.c; do $c -std=$s $W -x c++ -fsyntax-only \$f || exit 1; done"
+        later "$c -std=$s: the graph" $c -std=$s $W -x c++ -DVQ_IMPLEMENTATION -include vq.h -fsyntax-only \
+            examples/vq/graph.h
     done
 done
 
