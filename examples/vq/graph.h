@@ -596,7 +596,7 @@ static int vq__looks(const char *text, vq__piece globs)
     return vq__overlap(globs, t);
 }
 
-/* A field's word, which is no longer than a key's text. */
+/* A field's word; a key's text is the longest. */
 static int vq__word_to(const vq_field *f, vq__piece word, void *args)
 {
     char text[256];
