@@ -7305,6 +7305,7 @@ VQ__SHARED void vq__dequantize_to(const vq__loops *f, const vq__coded *c, int64_
     float s[VQ__GROUPS], zero[VQ__GROUPS], *const z = asym ? zero : NULL;
     float x[2 * VQ__STEP];                                   /* stays in the nearest cache */
     int64_t group[2], count[2], m, take;
+    int straight;
     char *to = (char *)out;
 
     vq_key_group(k, c->q->shape[0], c->q->shape[1], group, count);
@@ -7318,8 +7319,9 @@ VQ__SHARED void vq__dequantize_to(const vq__loops *f, const vq__coded *c, int64_
         if (k->scale2_kind == VQ_SCALE2_DIV) f->over(s, m, g2);
         if (asym) vq__get_values(f, c->zero, g, h, m, zero);
         if (f->widen && f->widen(k->elem, q, col, take, group[1], s, z, t, past, to)) continue;
-        f->values(k->elem, q, col, take, group[1], s, z, t == VQ_F32 ? (float *)to : x);
-        if (t != VQ_F32) f->store(t, x, take, to);
+        straight = t == VQ_F32 && (uintptr_t)to % sizeof *x == 0;
+        f->values(k->elem, q, col, take, group[1], s, z, straight ? (float *)to : x);
+        if (!straight) f->store(t, x, take, to);
     }
 }
 
