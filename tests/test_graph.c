@@ -1948,10 +1948,10 @@ static void graphs_of_other_ends_are_not_the_same(void)
     vq_free(cpu);
 }
 
-static const void *give(void *user, const char *name, int64_t bytes)
+static const void *give(void *user, const vq_value *v)
 {
     static const float x[2] = { 1.0f, 0x1.00c0p0f };         /* the second rounds down: ...6000 */
-    CHECK(user == (void *)words && bytes == 8 && name[0] == 'x');
+    CHECK(user == (void *)words && vq_tensor_bytes(v->t) == 8 && v->name[0] == 'x');
     return x;
 }
 
@@ -2103,6 +2103,37 @@ static void the_tool_prints_a_receipt_a_graph_and_a_check(void)
     vq_free(cpu);
 }
 
+/* What --check is given in a file; and what the file lacks. */
+static void the_tool_checks_on_inputs_that_are_given(void)
+{
+    static const char text[] = "in x bf16 4x512\ny bf16 4x256\nout q float8_e4m3fn 4x256\nout s f32 4x1\n"
+                               "act_mul act=silu x=x y=y\nquant key=fp8_token x=y q=q scale=s\n";
+    static const char *const heads[] = {
+        "{\"x\":{\"dtype\":\"BF16\",\"shape\":[4,512],\"data_offsets\":[0,4096]}}",
+        "{\"z\":{\"dtype\":\"BF16\",\"shape\":[4,512],\"data_offsets\":[0,4096]}}",
+        "{\"x\":{\"dtype\":\"BF16\",\"shape\":[2,1024],\"data_offsets\":[0,4096]}}",
+        "{\"x\":{\"dtype\":\"F32\",\"shape\":[4,256],\"data_offsets\":[0,4096]}}",
+        "{\"x\":{\"dtype\":\"BF16\",\"shape\":[4,256],\"data_offsets\":[0,2048]}}",
+    };
+    static char out[1 << 14], data[4096];
+    int i, j;
+    if (access("build/vq", X_OK)) SKIP("needs build/vq");
+    for (i = 0; i < VQ__COUNT(heads); i++) {
+        const uint64_t n = strlen(heads[i]);
+        FILE *f = fopen("build/given.txt", "wb");
+        CHECK(f && fwrite(text, 1, sizeof text - 1, f) == sizeof text - 1 && !fclose(f));
+        f = fopen("build/given.safetensors", "wb");
+        for (j = 0; j < 4096; j++) data[j] = (char)(j % 2 ? 0x3f : j / 2);
+        CHECK(f && fwrite(&n, 8, 1, f) == 1 && fwrite(heads[i], 1, n, f) == n);
+        CHECK(f && fwrite(data, 1, i == 4 ? 2048 : 4096, f) > 0 && !fclose(f));
+        j = tool("build/given.txt --check --backend cpu -i build/given.safetensors", out, sizeof out);
+        if (i) CHECKF(j && strstr(out, i == 1 ? "no tensor x" : "tensor x: "), "%d: %s", i, out);
+        else CHECKF(!j && strstr(out, "and those given"), "%s", out);
+    }
+    remove("build/given.txt");
+    remove("build/given.safetensors");
+}
+
 VQ_TEST_MAIN(
     T(what_is_printed_reads_back_as_the_same), T(numbers_and_keys_read_back_to_the_bit),
     T(lines_may_stand_in_any_order), T(every_bad_line_is_named_with_its_column),
@@ -2133,4 +2164,5 @@ VQ_TEST_MAIN(
     T(what_the_device_refuses_names_the_node), T(a_fault_is_found),
     T(graphs_of_other_ends_are_not_the_same), T(the_first_byte_that_differs_is_named),
     T(gaps_between_columns_are_no_difference), T(without_memory_nothing_is_lost),
-    T(the_tool_prints_a_receipt_a_graph_and_a_check))
+    T(the_tool_prints_a_receipt_a_graph_and_a_check),
+    T(the_tool_checks_on_inputs_that_are_given))

@@ -72,17 +72,24 @@ static int print(writes w, const void *what)
 
 /* --- given inputs ----------------------------------------------------------- */
 
-typedef struct inputs { st_file file; char bad[200]; } inputs;
+typedef struct inputs { st_file file; char bad[200]; int told; } inputs;
 
-static const void *find_input(void *user, const char *name, int64_t bytes)
+static const void *find_input(void *user, const vq_value *v)
 {
     inputs *in = (inputs *)user;
-    const st_tensor *t = st_find(&in->file, name);
-    if (t && (int64_t)(t->end - t->begin) == bytes) return in->file.data + t->begin;
-    if (!in->bad[0])
-        snprintf(in->bad, sizeof in->bad, t ? "tensor %.60s: found %lld bytes, needed %lld"
-                 : "there is no tensor %.60s: found %lld, needed %lld bytes", name,
-                 t ? (long long)(t->end - t->begin) : 0LL, (long long)bytes);
+    const st_tensor *t = st_find(&in->file, v->name);
+    vq_tensor is = VQ_ZERO;
+    vq_order order = VQ_ROWS;
+    int extents;
+    if (t && st_view(&in->file, t, &is, &order, &extents)) { in->told = 1; return NULL; }
+    if (t && is.dtype == v->t.dtype && is.rank == v->t.rank && order == v->order
+        && !memcmp(is.shape, v->t.shape, (size_t)is.rank * sizeof *is.shape)) return is.data;
+    if (!in->bad[0] && t)
+        snprintf(in->bad, sizeof in->bad, "tensor %s: found %s of %d extents, the first %lld; "
+                 "needed %s of %d, the first %lld, as it lies", v->name, vq_dtype_str(is.dtype),
+                 is.rank, (long long)is.shape[0], vq_dtype_str(v->t.dtype), v->t.rank,
+                 (long long)v->t.shape[0]);
+    else if (!in->bad[0]) snprintf(in->bad, sizeof in->bad, "there is no tensor %s", v->name);
     return NULL;
 }
 
@@ -111,6 +118,7 @@ static int check(fusing *f)
             all += bytes;
             if (bad) fail("--check: %s input %d: %s", names[kind], seed + 1, f->why);
             else if (in.bad[0]) bad = fail("%s: %s", f->o->in, in.bad);
+            else bad = in.told;                              /* st_view() has said why */
         }
     if (!bad)
         printf("check   equal: %lld bytes, on the %s; random and nasty inputs%s\n", (long long)all,

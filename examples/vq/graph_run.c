@@ -343,7 +343,7 @@ static vq_status bring(const vq_graph *g, vq_ctx *ctx, int kind, uint64_t seed,
         memset(own, 0xa5, (size_t)bytes);
         for (c = v->name; *c; c++) state = state * 1099511628211u ^ (unsigned char)*c;
         if (v->in && kind == VQ_INPUT_GIVEN && given)
-            from = given->find(given->user, v->name, bytes);
+            from = given->find(given->user, v);
         if (v->in && !from) fill(&v->t, kind, is_scale(g, i), &state, own, bytes);
         s = vq_mem_copy(ctx, data[i], from ? from : own, (size_t)bytes);
         free(own);

@@ -38,14 +38,14 @@ enum { VQ_INPUT_RANDOM, VQ_INPUT_NASTY, VQ_INPUT_GIVEN };
 /* vq_graph_same -- do both graphs make the same bytes of the same inputs
 
      kind   in   VQ_INPUT_*; NASTY has NaN, infinities, zeros, subnormals, ties, huge and tiny
-     given  in   for GIVEN: bytes on the host of the value of that name, or NULL
+     given  in   for GIVEN: the bytes of a value, on the host, or NULL: then random ones
      bytes  out  how many were compared
 
    Opaque nodes without a function get one that makes numbers of all that it reads.
    A NaN equals any NaN of its type. VQ_BAD_ARG where the graphs differ in what comes in and out, or
    in what they make: `why` says at which element. */
 typedef struct vq_graph_given {
-    const void *(*find)(void *user, const char *name, int64_t bytes);
+    const void *(*find)(void *user, const vq_value *v);
     void        *user;
 } vq_graph_given;
 
