@@ -5,8 +5,7 @@
 
    What is refused names a line and a column, or a value. What is read prints as text that reads
    back the same. What the passes make of it reads back, too, saves what the receipt says, and,
-       where
-   it is small, makes the same bytes. Nothing stays allocated. */
+   where it is small, makes the same bytes. Nothing stays allocated. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
